@@ -234,9 +234,9 @@ class Published:
         )
 
     def norm(self, name: str, x: Tensor) -> Tensor:
-        centred = x - x.mean(-1, keepdim=True)
-        spread = (centred.square().mean(-1, keepdim=True) + EPS).sqrt()
-        return centred / spread * self.w[f"{name}.weight"] + self.w[f"{name}.bias"]
+        centered = x - x.mean(-1, keepdim=True)
+        spread = (centered.square().mean(-1, keepdim=True) + EPS).sqrt()
+        return centered / spread * self.w[f"{name}.weight"] + self.w[f"{name}.bias"]
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attend head by head and query by query; GPT's queries see no later key."""

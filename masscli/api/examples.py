@@ -10,7 +10,7 @@ from masscli.core.errors import MasscliError
 from masscli.data.formats.jsonl import object_record
 from masscli.data.formats.record import Record
 from masscli.objectives.extract.options import ExtractOptions
-from masscli.objectives.labelled.options import TagOptions
+from masscli.objectives.labeled.options import TagOptions
 from masscli.objectives.shared.table_options import TableOptions
 
 Example = str | Sequence[str] | Mapping[str, str | Sequence[str]]

@@ -127,7 +127,7 @@ class TaskModel:
         for each window of the text of a question. A batch has at most `batch_tokens` pieces, or more if the
         longest example has more.
         """
-        dataset = self.objective.table_dataset(table, labelled=False)
+        dataset = self.objective.table_dataset(table, labeled=False)
         # Predicting never leaves out an example, so the longest one must fit into a batch.
         longest = int(dataset.sizes(0, len(dataset)).max())
         limits = BatchLimits(max(batch_tokens, longest))

@@ -221,7 +221,7 @@ class TextModel:
         table = folder.table(task.stream.dataset, name)
         assert isinstance(objective, ConditionalGeneration)
         # The dataset is built only for its checks: it raises an error for missing columns.
-        objective.table_dataset(table, labelled=True)
+        objective.table_dataset(table, labeled=True)
         return objective.sources_and_references(table)
 
     def frequent_pieces(self, count: int, data: Path | None = None) -> Tensor:

@@ -14,7 +14,7 @@ from masscli.checkpoint.checkpoint import Checkpoint, saved_checkpoints
 from masscli.core.config import to_dict
 from masscli.core.errors import MasscliError
 from masscli.core.listing import count_of
-from masscli.objectives.labelled.options import ClassifyOptions, TagOptions
+from masscli.objectives.labeled.options import ClassifyOptions, TagOptions
 from masscli.training.setup.architecture import ARCHITECTURE_FIELDS
 
 

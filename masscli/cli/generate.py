@@ -200,7 +200,7 @@ def _generate(
         )
     if not command.quiet:
         verb = "scored" if scores_only else "translated"
-        _summarise(
+        _summarize(
             verb,
             translator.report,
             translator.max_source_length,
@@ -537,7 +537,7 @@ def _next_reference(references: Iterator[str] | None, line: int) -> str | None:
     return reference
 
 
-def _summarise(
+def _summarize(
     verb: str, report: Report, max_source: int, loading: float, seconds: float
 ) -> None:
     """Print the warnings of a report, perplexities if outputs were scored, and a line with counts and speed.

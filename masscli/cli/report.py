@@ -144,7 +144,7 @@ def _report_scores(
         latest_scores,
         read_all_scores,
         replaced_scores,
-        summarise,
+        summarize,
     )
     from masscli.reporting.score_table import markdown_table, plot_summaries
 
@@ -168,7 +168,7 @@ def _report_scores(
             "tell them apart with --tag seed=N",
             file=sys.stderr,
         )
-    summaries = summarise(logged)
+    summaries = summarize(logged)
     tests = {}
     if baseline:
         tests = compare_with_baseline(logged, parse_tags(baseline, "--baseline"))

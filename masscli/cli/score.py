@@ -71,7 +71,7 @@ from masscli.metrics.sanity_checks import (
     check_text,
     check_tokenization,
 )
-from masscli.metrics.unlabelled import check_blank_labels, drop_unlabelled
+from masscli.metrics.unlabeled import check_blank_labels, drop_unlabeled
 from masscli.reporting.score_log import LoggedScore, append_scores, parse_tags
 from masscli.text.preprocessing import has_moses_rules
 from masscli.text.wmt_markup import source_lines
@@ -191,7 +191,7 @@ def _score_files(
         build_metrics(options)
         texts = _read_texts(options, hyp, ref)
         source = None if src is None else _read_source(src, texts)
-        options, texts = _without_unlabelled(options, texts)
+        options, texts = _without_unlabeled(options, texts)
         _warn_of_oddities(options, texts, source)
         if {"pearson", "spearman"}.intersection(options.metric):
             check_numbers({**texts.references, **texts.hypotheses})
@@ -245,27 +245,25 @@ def _read_texts(
     )
 
 
-def _without_unlabelled(
-    options: ScoreConfig, texts: Texts
-) -> tuple[ScoreConfig, Texts]:
+def _without_unlabeled(options: ScoreConfig, texts: Texts) -> tuple[ScoreConfig, Texts]:
     """Leave out the examples without a gold label, print a warning if there are any, and return the rest.
 
     The options are returned, too, with the label that means "no gold label" in `no_gold`.
     """
-    options, labelled = drop_unlabelled(texts.references, options)
+    options, labeled = drop_unlabeled(texts.references, options)
     for name, lines in texts.hypotheses.items():
         check_blank_labels(name, lines, texts.references, options)
-    if labelled is None:
+    if labeled is None:
         return options, texts
     total = len(next(iter(texts.references.values())))
     names = ", ".join(texts.references)
-    missing = total - len(labelled)
+    missing = total - len(labeled)
     _warn(
         [
             f"{names}: {missing} of {total} examples have no gold label ({options.no_gold!r}): left out"
         ]
     )
-    return options, texts.select(labelled)
+    return options, texts.select(labeled)
 
 
 def _select(

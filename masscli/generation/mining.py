@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-NEIGHBOURS = 4
+NEIGHBORS = 4
 """Number of nearest neighbors of a sentence over which the margin averages, as published."""
 SMALLEST_MEAN = 0.1
 """Lower bound of the mean cosine with the neighbors, by which a margin divides; with less, sentences that
@@ -68,7 +68,7 @@ def _normalize(vectors: Tensor) -> Tensor:
 
 def _mean_of_nearest(vectors: Tensor, others: Tensor) -> Tensor:
     """Return the mean cosine (N,) of each vector (N, D) with its nearest neighbors in `others` (M, D)."""
-    count = min(NEIGHBOURS, len(others))
+    count = min(NEIGHBORS, len(others))
     means = []
     # All cosines at once would take N * M numbers.
     for part in torch.split(vectors, ROWS):
@@ -90,10 +90,10 @@ def _best(
         torch.split(vectors, ROWS), torch.split(means, ROWS), strict=True
     ):
         # If the neighbors are dissimilar, too, the ratio alone would be meaningless.
-        neighbours = ((part_means[:, None] + means_of_others) / 2).clamp(
+        neighbors = ((part_means[:, None] + means_of_others) / 2).clamp(
             min=SMALLEST_MEAN
         )
-        margins = (part @ others.T) / neighbours
+        margins = (part @ others.T) / neighbors
         values, numbers = margins.max(1)
         best += list(zip(values.tolist(), numbers.tolist(), strict=True))
     return best

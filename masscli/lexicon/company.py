@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from masscli.lexicon.cooccurrence import centre_and_normalize
+from masscli.lexicon.cooccurrence import center_and_normalize
 from masscli.lexicon.csls import csls
 
 
@@ -35,8 +35,8 @@ def company_similarity(
         known = (rows < a.shape[1]) & (columns < b.shape[1])
         similarities.append(
             csls(
-                centre_and_normalize(a[:words, rows[known]]),
-                centre_and_normalize(b[:words, columns[known]]),
+                center_and_normalize(a[:words, rows[known]]),
+                center_and_normalize(b[:words, columns[known]]),
             )
         )
     return torch.stack(similarities).mean(0)

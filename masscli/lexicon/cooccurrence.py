@@ -89,9 +89,9 @@ def word_space(chunks: Iterable[Ids], words: Ids) -> WordSpace:
     """
     tables = count_cooccurrences(chunks, words)
     information = [mutual_information(table) for table in tables]
-    parts = [centre_and_normalize(reduce_information(table)) for table in information]
+    parts = [center_and_normalize(reduce_information(table)) for table in information]
     # The vectors of two windows were normalized one by one, and are now taken as one vector.
-    return WordSpace(centre_and_normalize(torch.cat(parts, 1)), information)
+    return WordSpace(center_and_normalize(torch.cat(parts, 1)), information)
 
 
 def count_cooccurrences(chunks: Iterable[Ids], words: Ids) -> list[NDArray[np.float64]]:
@@ -150,7 +150,7 @@ def reduce_information(information: Tensor) -> Tensor:
     return torch.nn.functional.pad(vectors, (0, VECTOR_DIM - vectors.shape[1]))
 
 
-def centre_and_normalize(vectors: Tensor) -> Tensor:
+def center_and_normalize(vectors: Tensor) -> Tensor:
     """Scale vectors (N, D) to length 1, subtract their mean, and scale them to length 1 again."""
     vectors = torch.nn.functional.normalize(vectors, dim=1)
     return torch.nn.functional.normalize(vectors - vectors.mean(0), dim=1)

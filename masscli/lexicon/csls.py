@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-NEIGHBOURS = 10
+NEIGHBORS = 10
 """Number of nearest neighbors over which the mean cosine is taken; a high mean marks a hub."""
 
 
@@ -22,8 +22,8 @@ def csls(a: Tensor, b: Tensor) -> Tensor:
     """
     # Vectors of length 1: their products are cosines.
     cosine = a @ b.T
-    hubness_a = cosine.topk(min(NEIGHBOURS, cosine.shape[1]), 1).values.mean(1)
-    hubness_b = cosine.topk(min(NEIGHBOURS, cosine.shape[0]), 0).values.mean(0)
+    hubness_a = cosine.topk(min(NEIGHBORS, cosine.shape[1]), 1).values.mean(1)
+    hubness_b = cosine.topk(min(NEIGHBORS, cosine.shape[0]), 0).values.mean(0)
     return 2 * cosine - hubness_a[:, None] - hubness_b
 
 

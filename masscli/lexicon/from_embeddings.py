@@ -70,7 +70,7 @@ def induce(
                 f"{data.folder}: no word that occurs mainly in {language} occurs {min_count} times"
             )
         words.append(ids)
-    scores = csls(_centred(embedding[words[0]]), _centred(embedding[words[1]]))
+    scores = csls(_centered(embedding[words[0]]), _centered(embedding[words[1]]))
     pairs = []
     for i, j in mutual_nearest_pairs(scores):
         first = pieces[words[0][i]].removeprefix(SENTENCEPIECE_SPACE)
@@ -98,6 +98,6 @@ def _commonest_words(
     return ids
 
 
-def _centred(vectors: Tensor) -> Tensor:
+def _centered(vectors: Tensor) -> Tensor:
     """Return vectors (N, D) minus their mean (which only tells the language), scaled to length 1."""
     return torch.nn.functional.normalize(vectors - vectors.mean(0), dim=1)

@@ -144,11 +144,11 @@ class LabelMetric(CorpusMetric):
         for several references.
         """
         lines = zip(hypotheses, *references, strict=True)
-        labelled = [line for line in lines if any(label.strip() for label in line)]
-        predicted = self.normalize_case([line[0] for line in labelled])
+        labeled = [line for line in lines if any(label.strip() for label in line)]
+        predicted = self.normalize_case([line[0] for line in labeled])
         gold = []
         for number in range(1, len(references) + 1):
-            gold.append(self.normalize_case([line[number] for line in labelled]))
+            gold.append(self.normalize_case([line[number] for line in labeled]))
         return super().corpus_score(predicted, gold, n_bootstrap)
 
     def normalize_case(self, lines: Sequence[str]) -> list[str]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from masscli.core.digits import parse_number
 from masscli.metrics.config import ScoreConfig
-from masscli.metrics.unlabelled import LABEL_METRICS
+from masscli.metrics.unlabeled import LABEL_METRICS
 from masscli.text.markers import BPE_CONTINUATION, SENTENCEPIECE_SPACE, UNKNOWN_TEXT
 
 TOKENIZED_ENDINGS = (" .", " ?", " !")

@@ -129,7 +129,7 @@ class Objective(nn.Module, ABC):
         """
         return batch
 
-    def visible_neighbours(self, batch: Batch, distance: int) -> Tensor | None:
+    def visible_neighbors(self, batch: Batch, distance: int) -> Tensor | None:
         """Return a mask (B, L) of the words of the source that are near a target, but no targets themselves.
 
         Near means at most `distance` positions away; special tokens are left out. Returns None, as by

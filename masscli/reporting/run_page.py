@@ -12,7 +12,7 @@ from importlib.resources import files
 
 from masscli.reporting.run_history import LoggedSample, Points, RunHistory
 from masscli.reporting.run_log import cost_rows
-from masscli.reporting.svg_chart import COLOURS, Curve, line_chart
+from masscli.reporting.svg_chart import COLORS, Curve, line_chart
 from masscli.version import __version__
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -82,7 +82,7 @@ def _legend(runs: Sequence[str]) -> str:
         return ""
     chips = ""
     for number, name in enumerate(runs):
-        chips += f'<span class="chip"><span class="dot p{number % COLOURS}"></span>{escape(name)}</span>'
+        chips += f'<span class="chip"><span class="dot p{number % COLORS}"></span>{escape(name)}</span>'
     return f'<p class="legend">{chips}</p>'
 
 
@@ -252,9 +252,7 @@ def _sample_row(
     run = ""
     if len(histories) > 1:
         name = escape(histories[number].log.name)
-        run = (
-            f'<td class="run"><span class="dot p{number % COLOURS}"></span>{name}</td>'
-        )
+        run = f'<td class="run"><span class="dot p{number % COLORS}"></span>{name}</td>'
     output = escape(sample.output) or '<span class="empty">empty</span>'
     return f'<tr><td class="number">{sample.step:,}</td>{run}<td>{output}</td></tr>'
 

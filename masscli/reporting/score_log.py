@@ -169,7 +169,7 @@ def read_all_scores(path: Path) -> list[LoggedScore]:
     return scores
 
 
-def summarise(scores: Sequence[LoggedScore]) -> dict[tuple[Tags, str], Summary]:
+def summarize(scores: Sequence[LoggedScore]) -> dict[tuple[Tags, str], Summary]:
     """Return the mean and standard deviation over seeds, by (group, metric)."""
     summaries = {}
     for key, values in _by_group(scores).items():

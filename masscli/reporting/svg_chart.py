@@ -19,7 +19,7 @@ MAX_POINTS = 240
 """Maximum number of points of a curve; a longer curve is drawn through means of adjacent points."""
 MARKED_POINTS = 40
 """Maximum number of points of a curve for which each point gets a visible mark."""
-COLOURS = 8
+COLORS = 8
 """Number of colors for curves in the style sheet of the page."""
 
 
@@ -31,8 +31,8 @@ class Curve:
     """Name of its points in tooltips."""
     points: tuple[tuple[float, float], ...]
     """The points as (x, y), in the order of x."""
-    colour: int
-    """Number of the color in the style sheet of the page, from 0, modulo `COLOURS`."""
+    color: int
+    """Number of the color in the style sheet of the page, from 0, modulo `COLORS`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ def _thinned(curve: Curve) -> Curve:
             mean = math.fsum(y for _, y in group) / len(group)
             thinned.append((last_x, mean))
         points = thinned
-    return Curve(curve.name, tuple(points), curve.colour)
+    return Curve(curve.name, tuple(points), curve.color)
 
 
 def _scale(
@@ -159,10 +159,10 @@ def _path(curve: Curve, across: Scale, up: Scale) -> str:
     places = [(across(x), up(y)) for x, y in curve.points]
     corners = [f"{x:.1f},{y:.1f}" for x, y in places]
     line = " ".join(corners)
-    colour = curve.colour % COLOURS
-    parts = [f'<polyline class="c{colour}" points="{line}"/>']
+    color = curve.color % COLORS
+    parts = [f'<polyline class="c{color}" points="{line}"/>']
     for (x, y), (update, value) in zip(places, curve.points, strict=True):
-        marked, radius = f"p{colour}", 2.5
+        marked, radius = f"p{color}", 2.5
         # A point without a mark still has a tooltip.
         if len(places) > MARKED_POINTS:
             marked, radius = "hidden", 4

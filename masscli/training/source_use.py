@@ -70,7 +70,7 @@ class SourceUseTask:
             )
         batch = self.batch_builder(self.sampler.epoch()[0], 0)
         kinds = ["source_use", "source_use_masked"]
-        if self.objective.visible_neighbours(batch, SEAM) is not None:
+        if self.objective.visible_neighbors(batch, SEAM) is not None:
             kinds.insert(1, "source_use_far")
         return tuple(f"{kind}.{self.stream}" for kind in kinds)
 
@@ -126,10 +126,10 @@ class SourceUseTask:
         """
         yield batch.source
         yield other
-        neighbours = self.objective.visible_neighbours(batch, SEAM)
-        if neighbours is not None:
+        neighbors = self.objective.visible_neighbors(batch, SEAM)
+        if neighbors is not None:
             yield _with_tokens_of(
-                other, batch.source, neighbours, self.framing.suffix_length
+                other, batch.source, neighbors, self.framing.suffix_length
             )
         vocab = self.framing.vocab
         ordinary = torch.zeros(

@@ -9,7 +9,7 @@ import pytest
 
 from masscli.api.examples import records_of
 from masscli.core.errors import MasscliError
-from masscli.objectives.labelled.options import ClassifyOptions, TagOptions
+from masscli.objectives.labeled.options import ClassifyOptions, TagOptions
 from masscli.objectives.shared.table_options import TableOptions
 
 

@@ -119,7 +119,7 @@ def test_a_language_model_scores_text_alone(toy: Path, tmp_path: Path) -> None:
     assert model.perplexity([ordered]) < model.perplexity([shuffled])
 
 
-def test_wrong_requests_are_refused(ende: Path, labelled: Path) -> None:
+def test_wrong_requests_are_refused(ende: Path, labeled: Path) -> None:
     model = load(ende)
     with pytest.raises(TypeError, match="give a list of strings"):
         model.translate("ba be")
@@ -199,7 +199,7 @@ SENTENCE_TASKS = [
 
 @pytest.mark.parametrize(("task", "table", "examples", "lines"), SENTENCE_TASKS)
 def test_labels_are_those_of_the_command(
-    labelled: Path,
+    labeled: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     task: str,
@@ -207,7 +207,7 @@ def test_labels_are_those_of_the_command(
     examples: list[masscli.api.examples.Example],
     lines: str,
 ) -> None:
-    finetune(labelled, tmp_path / "run", "--task", task, "--table", table, *ENCODER)
+    finetune(labeled, tmp_path / "run", "--task", task, "--table", table, *ENCODER)
     (tmp_path / "in").write_text(lines)
     printed = command(
         capsys, "predict", str(tmp_path / "run"), "-i", str(tmp_path / "in"), "--input-format", "lines",
@@ -226,9 +226,9 @@ def test_labels_are_those_of_the_command(
 
 
 def test_tags_answers_and_choices(
-    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    finetune(labelled, tmp_path / "tag", "--task", "tag", "--table", "conll", *ENCODER)
+    finetune(labeled, tmp_path / "tag", "--task", "tag", "--table", "conll", *ENCODER)
     tagger = load(tmp_path / "tag")
     tags = tagger.predict(["ba ga di", ["fe", "bo"]])
     with pytest.warns(
@@ -239,20 +239,20 @@ def test_tags_answers_and_choices(
     assert all(len(tag.details["tags"]) == len(tag.details["words"]) for tag in tags)
 
     finetune(
-        labelled, tmp_path / "choose", "--task", "choose", "--table", "jsonl", *ENCODER
+        labeled, tmp_path / "choose", "--task", "choose", "--table", "jsonl", *ENCODER
     )
     rows = [
-        json.loads(line) for line in (labelled / "valid.jsonl").read_text().splitlines()
+        json.loads(line) for line in (labeled / "valid.jsonl").read_text().splitlines()
     ]
     examples = [{"context": row["context"], "choices": row["choices"]} for row in rows]
     chosen = load(tmp_path / "choose").predict(examples)
     printed = command(
-        capsys, "predict", str(tmp_path / "choose"), "-i", str(labelled / "valid.jsonl")
+        capsys, "predict", str(tmp_path / "choose"), "-i", str(labeled / "valid.jsonl")
     )
     assert [choice.text for choice in chosen] == printed.splitlines()
 
     finetune(
-        labelled,
+        labeled,
         tmp_path / "squad",
         "--task",
         "extract",
@@ -261,13 +261,13 @@ def test_tags_answers_and_choices(
         *ENCODER,
         *SHORT,
     )
-    asked = json.loads((labelled / "valid.json").read_text())["data"][0]["paragraphs"]
+    asked = json.loads((labeled / "valid.json").read_text())["data"][0]["paragraphs"]
     questions = [
         {"question": "bo?", "context": paragraph["context"]} for paragraph in asked
     ]
     answers = load(tmp_path / "squad").predict(questions)
     printed = command(
-        capsys, "predict", str(tmp_path / "squad"), "-i", str(labelled / "valid.json")
+        capsys, "predict", str(tmp_path / "squad"), "-i", str(labeled / "valid.json")
     )
     assert [answer.text for answer in answers] == printed.splitlines()
     with pytest.raises(MasscliError, match="examples:1: lacks 'question'"):

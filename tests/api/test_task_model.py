@@ -13,7 +13,7 @@ from masscli.api.task_model import TaskModel, text_warnings
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.cli.app import dispatch
 from masscli.objectives.extract.options import ExtractOptions
-from masscli.objectives.labelled.options import (
+from masscli.objectives.labeled.options import (
     ChooseOptions,
     ClassifyOptions,
     TagOptions,
@@ -28,9 +28,9 @@ pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
 
 
 def test_a_checkpoint_without_a_task_predicts_nothing(
-    labelled: Path, tmp_path: Path
+    labeled: Path, tmp_path: Path
 ) -> None:
-    at = [str(labelled / "data"), "--max-update", "1", *TINY]
+    at = [str(labeled / "data"), "--max-update", "1", *TINY]
     dispatch(
         ["pretrain", *at, "--objective", "mass", "--save-dir", str(tmp_path / "mass")]
     )
@@ -39,7 +39,7 @@ def test_a_checkpoint_without_a_task_predicts_nothing(
         == f"{tmp_path / 'mass'}: was not trained for a task that has predictions"
     )
     finetune(
-        labelled,
+        labeled,
         tmp_path / "sum",
         "--task",
         "summarize",
@@ -57,10 +57,10 @@ def test_a_checkpoint_without_a_task_predicts_nothing(
 
 
 def test_two_tasks_on_one_model(
-    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     toml = f"""
-data = "{labelled / "data"}"
+data = "{labeled / "data"}"
 save_dir = "{tmp_path / "run"}"
 [stream.sentiment]
 dataset = "one"
@@ -105,7 +105,7 @@ objective = {{ name = "tag" }}
                 "--stream",
                 "sentiment",
                 "-i",
-                labelled / "valid.tsv",
+                labeled / "valid.tsv",
             ).splitlines()
         )
         == 12
@@ -128,7 +128,7 @@ STRANGE = "\u4e16\u754c"
     ],
 )  # fmt: skip
 def test_examples_of_which_nothing_is_known_are_found(
-    labelled: Path,
+    labeled: Path,
     tmp_path: Path,
     options: TableOptions,
     format: str,
@@ -136,7 +136,7 @@ def test_examples_of_which_nothing_is_known_are_found(
     examples: list[int],
 ) -> None:
     """Labels do not count, since no model reads them as text."""
-    tokenizer = Tokenizer.load(labelled / "data")
+    tokenizer = Tokenizer.load(labeled / "data")
     nothing: Any = None
     model = TaskModel(
         nothing, nothing, replace(options, language="en"), tokenizer, "task"

@@ -60,10 +60,10 @@ MODULES = (
     "masscli.objectives.unilm.objective",
     "masscli.objectives.translate.objective",
     "masscli.objectives.backtranslate.objective",
-    "masscli.objectives.labelled.classify",
-    "masscli.objectives.labelled.regress",
-    "masscli.objectives.labelled.tag",
-    "masscli.objectives.labelled.choose",
+    "masscli.objectives.labeled.classify",
+    "masscli.objectives.labeled.regress",
+    "masscli.objectives.labeled.tag",
+    "masscli.objectives.labeled.choose",
     "masscli.objectives.extract.span_heads",
     "masscli.objectives.extract.span_search",
     "masscli.objectives.write.conditional_generation",
@@ -391,7 +391,7 @@ def _is_at(call: str, place: str) -> bool:
 
 def _make_shared_folders(items: Sequence[pytest.Item]) -> None:
     """Run a test for each fixture of the session, which forked processes then inherit."""
-    for name in ("toy", "labelled"):
+    for name in ("toy", "labeled"):
         users = [item for item in items if name in getattr(item, "fixturenames", ())]
         if users:
             found = failures(users[0], users[0].session)

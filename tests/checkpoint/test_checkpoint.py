@@ -25,7 +25,7 @@ from masscli.checkpoint.saving import rank_steps
 from masscli.checkpoint.state_file import StateFile, read_state_file, write_state_file
 from masscli.core.config import to_dict, to_toml
 from masscli.core.errors import MasscliError
-from masscli.objectives.labelled.options import ClassifyOptions
+from masscli.objectives.labeled.options import ClassifyOptions
 from masscli.text.tokenizer import find_model_file
 from masscli.training.config import CheckpointConfig
 from masscli.training.kept_checkpoints import KeptCheckpoints

@@ -256,7 +256,7 @@ def test_mistakes_word_for_word(
     assert requests == []
 
 
-def test_misspelt_flags_are_all_met_with_their_neighbours(
+def test_misspelt_flags_are_all_met_with_their_neighbors(
     capsys: pytest.CaptureFixture[str], requests: Seen
 ) -> None:
     assert told(capsys, "pretrain", "--max-tokenz", "3", "--sed=1", "--zzzz") == [

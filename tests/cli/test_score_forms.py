@@ -80,7 +80,7 @@ def gold_of(folder: Path, task: str) -> list[str]:
 @pytest.mark.parametrize("task", RUNS)
 def test_whatever_predict_writes_has_the_same_score(
     task: str,
-    labelled: Path,
+    labeled: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -88,7 +88,7 @@ def test_whatever_predict_writes_has_the_same_score(
     options, name, column, formats = RUNS[task]
     at = [
         "finetune",
-        str(labelled / "data"),
+        str(labeled / "data"),
         "--task",
         task,
         *ENCODER,
@@ -100,7 +100,7 @@ def test_whatever_predict_writes_has_the_same_score(
     ]
     assert run(at) == 0
     gold, metric = (
-        gold_of(labelled, task),
+        gold_of(labeled, task),
         "pearson" if task == "regress" else "accuracy",
     )
     for form in formats:
@@ -111,7 +111,7 @@ def test_whatever_predict_writes_has_the_same_score(
             "predict",
             str(tmp_path / "run"),
             "-i",
-            str(labelled / name),
+            str(labeled / name),
             "--precision",
             "fp32",
             "--format",
@@ -125,7 +125,7 @@ def test_whatever_predict_writes_has_the_same_score(
             told = [row.split("\t")[-1] for row in text.splitlines() if row]
             assert len(told) == len(gold)
         found, err = scored(
-            capsys, made, "--ref", labelled / name, *column, "-m", metric
+            capsys, made, "--ref", labeled / name, *column, "-m", metric
         )
         if metric == "accuracy":
             assert found == {"accuracy": pytest.approx(share(gold, told))}
@@ -146,7 +146,7 @@ def test_whatever_predict_writes_has_the_same_score(
         assert not any("words" in line or "same labels" in line for line in err)
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
         assert (
-            scored(capsys, "-", "--ref", labelled / name, *column, "-m", metric)[0]
+            scored(capsys, "-", "--ref", labeled / name, *column, "-m", metric)[0]
             == found
         )
 

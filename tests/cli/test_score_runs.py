@@ -147,10 +147,10 @@ def test_a_run_with_two_vocabularies_is_measured(
 
 
 def test_labels_are_measured_with_the_stored_head(
-    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], no_sync: None
+    labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], no_sync: None
 ) -> None:
     folder = str(tmp_path / "run")
-    data = labelled / "data"
+    data = labeled / "data"
     command = [
         "finetune",
         str(data),

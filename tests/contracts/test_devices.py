@@ -59,7 +59,7 @@ TASKS = {
 }  # fmt: skip
 
 
-def everything(toy: Path, labelled: Path, place: Path) -> Iterator[list[str]]:
+def everything(toy: Path, labeled: Path, place: Path) -> Iterator[list[str]]:
     """Command lines of all that is trained, and of what writes and predicts, into `place`."""
     place.mkdir()
     for method, (texts, changes) in METHODS.items():
@@ -88,15 +88,15 @@ def everything(toy: Path, labelled: Path, place: Path) -> Iterator[list[str]]:
         yield ["generate", str(place / name), *sides, "-i", str(place / "in.en"), "--precision", "fp32", "--format", "jsonl", *options,
                "--output", str(place / f"{name}.jsonl")]  # fmt: skip
     for task, options in TASKS.items():
-        yield ["finetune", str(labelled / "data"), "--task", task, *options, "--max-update", "2",
+        yield ["finetune", str(labeled / "data"), "--task", task, *options, "--max-update", "2",
                "--save-dir", str(place / task)]  # fmt: skip
 
 
 def test_a_device_of_its_own_changes_nothing(
-    toy: Path, labelled: Path, tmp_path: Path
+    toy: Path, labeled: Path, tmp_path: Path
 ) -> None:
     here, there = (
-        list(everything(toy, labelled, tmp_path / name)) for name in ("cpu", "device")
+        list(everything(toy, labeled, tmp_path / name)) for name in ("cpu", "device")
     )
     assert all(masscli(command) == 0 for command in here)
     ended = subprocess.run(

@@ -65,7 +65,7 @@ BEFORE = {
         cp multi30k/test2016.en test.en
     """,
     "how-to/several-streams.md": f"masscli preprocess {PAIRS}",
-    "how-to/labelled-data.md": """
+    "how-to/labeled-data.md": """
         mkdir headlines
         for split in train valid test; do
             cp multi30k/train.en headlines/$split.src
@@ -155,11 +155,11 @@ def place(
         )
         vectors = "".join(f"{word} {' '.join(['0.5'] * 128)}\n" for word in words)
         (tmp_path / f"vectors.{language}").write_text(vectors, encoding="utf-8")
-    write_labelled(tmp_path)
+    write_labeled(tmp_path)
     return tmp_path
 
 
-def write_labelled(folder: Path) -> None:
+def write_labeled(folder: Path) -> None:
     """Write sentences with labels and questions with answers, made from the sample text."""
     lines = (folder / "multi30k/train.en").read_text(encoding="utf-8").split("\n")[:40]
     rows = "".join(f"{number % 2}\t{line}\n" for number, line in enumerate(lines))

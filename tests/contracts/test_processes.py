@@ -510,10 +510,10 @@ def test_generate_shares_the_lines_and_keeps_their_order(
 
 
 def test_predict_shares_the_examples_and_keeps_their_order(
-    labelled: Path, tmp_path: Path, preloaded: Preloaded
+    labeled: Path, tmp_path: Path, preloaded: Preloaded
 ) -> None:
     finetune(
-        labelled,
+        labeled,
         tmp_path / "run",
         "--task",
         "classify",
@@ -526,7 +526,7 @@ def test_predict_shares_the_examples_and_keeps_their_order(
         "predict",
         str(tmp_path / "run"),
         "--input",
-        str(labelled / "valid.tsv"),
+        str(labeled / "valid.tsv"),
         "--format",
         "jsonl",
     ]

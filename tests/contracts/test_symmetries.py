@@ -14,9 +14,9 @@ from masscli.data.batches.batch import Tokens
 from masscli.data.batches.dataset import Example
 from masscli.models.config import ModelConfig
 from masscli.models.transformer import Transformer
-from masscli.objectives.labelled.choose import Choose
-from masscli.objectives.labelled.classify import Classify
-from masscli.objectives.labelled.options import ChooseOptions, ClassifyOptions
+from masscli.objectives.labeled.choose import Choose
+from masscli.objectives.labeled.classify import Classify
+from masscli.objectives.labeled.options import ChooseOptions, ClassifyOptions
 from masscli.objectives.objective import ObjectiveContext
 from tests.objectives.test_pretraining import FRAMING, STACKS, VOCAB, words
 from tests.objectives.unilm.test_unilm import reach

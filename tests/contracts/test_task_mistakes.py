@@ -11,7 +11,7 @@ import pytest
 from masscli.__main__ import run
 from masscli.api.task_model import TaskModel
 from masscli.checkpoint.checkpoint import Checkpoint
-from masscli.objectives.labelled.options import ClassifyOptions
+from masscli.objectives.labeled.options import ClassifyOptions
 from tests.toy_tasks import ENCODER, save
 
 pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
@@ -20,13 +20,13 @@ TASKS = {"classify": ["--table", "one"], "tag": [], "choose": [], "extract": SMA
 
 
 @pytest.fixture(scope="module")
-def trained(labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(labeled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of each task that has learned nothing."""
     place = tmp_path_factory.mktemp("trained")
     for task, options in TASKS.items():
         at = [
             "finetune",
-            str(labelled / "data"),
+            str(labeled / "data"),
             "--task",
             task,
             *ENCODER,
@@ -102,7 +102,7 @@ def test_what_cannot_be_predicted_is_said(
 
 
 def test_a_threshold_of_who_always_answers_is_refused(
-    trained: Path, labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained: Path, labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Where all questions it was trained on have answers, no score of there being none is ever compared with it."""
     answered, threshold = tmp_path / "all.json", ["--null-threshold", "1"]
@@ -119,7 +119,7 @@ def test_a_threshold_of_who_always_answers_is_refused(
     told(
         capsys,
         finetuned(
-            labelled / "data", tmp_path, answered, answered, "squad", "extract", *SMALL
+            labeled / "data", tmp_path, answered, answered, "squad", "extract", *SMALL
         ),
         0,
     )
@@ -139,7 +139,7 @@ def test_a_threshold_of_who_always_answers_is_refused(
                     "predict",
                     trained / "extract",
                     "-i",
-                    labelled / "valid.json",
+                    labeled / "valid.json",
                     *threshold,
                 ],
                 0,
@@ -228,7 +228,7 @@ def test_columns_beside_lines(
     ],
     ids=lambda value: value if value in TASKS else "",
 )
-def test_what_is_empty_or_unlabelled_has_a_prediction(
+def test_what_is_empty_or_unlabeled_has_a_prediction(
     task: str,
     name: str,
     text: str,
@@ -307,7 +307,7 @@ def finetuned(
 
 
 def test_labels_that_are_missing(
-    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     both = save(tmp_path / "both.tsv", ["label\tsentence", "no\tba", "yes\tbo"])
     one = save(tmp_path / "one.tsv", ["label\tsentence", "no\tba", "no\tbo"])
@@ -316,7 +316,7 @@ def test_labels_that_are_missing(
     for name, train, valid in (("a", one, both), ("b", empty, both), ("c", both, one)):
         (tmp_path / name).mkdir()
         args = finetuned(
-            labelled / "data", tmp_path / name, train, valid, "tsv", "classify"
+            labeled / "data", tmp_path / name, train, valid, "tsv", "classify"
         )
         found[name] = told(capsys, args, 0 if name == "c" else 2)[1]
     hint = "hint: there is nothing to learn; is it the right column?"
@@ -334,7 +334,7 @@ def test_labels_that_are_missing(
 
 
 def test_labels_of_validation_that_were_never_learned(
-    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """They count as wrong, have no loss, and change nothing else: the loss and the number of right answers are those without them."""
     train = ["label\tsentence", *["no\tba bo", "yes\tga bo"] * 8]
@@ -354,7 +354,7 @@ def test_labels_of_validation_that_were_never_learned(
         ("none", [valid[0], valid[2]]),
     ):
         (tmp_path / name).mkdir()
-        args = finetuned(labelled / "data", tmp_path / name, save(tmp_path / f"{name}-train.tsv", train),
+        args = finetuned(labeled / "data", tmp_path / name, save(tmp_path / f"{name}-train.tsv", train),
                          save(tmp_path / f"{name}.tsv", rows), "tsv", "classify", "--max-update", 12)  # fmt: skip
         found[name] = told(capsys, args, 2 if name == "none" else 0)[1]
     remark = f"2 of 5 labels do not occur in the training part (first 'maybe', {tmp_path / 'all.tsv'}:3) and count as wrong in the metrics"
@@ -375,11 +375,11 @@ def test_labels_of_validation_that_were_never_learned(
 
 
 def test_a_place_for_questions_that_are_not_there(
-    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     at = [
         "finetune",
-        labelled / "data",
+        labeled / "data",
         *ENCODER,
         "--max-update",
         1,
@@ -397,7 +397,7 @@ def test_a_place_for_questions_that_are_not_there(
 
 
 def test_an_answer_that_no_window_holds_is_counted(
-    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = "ba " * 40 + "bo"
     answers = [{"text": "bo", "answer_start": 120}], [{"text": text, "answer_start": 0}]
@@ -415,7 +415,7 @@ def test_an_answer_that_no_window_holds_is_counted(
         encoding="utf-8",
     )
     args = finetuned(
-        labelled / "data",
+        labeled / "data",
         tmp_path,
         path,
         path,
@@ -437,13 +437,13 @@ def test_an_answer_that_no_window_holds_is_counted(
 
 def test_predictions_that_cannot_be_written_are_not_made(
     trained: Path,
-    labelled: Path,
+    labeled: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(TaskModel, "outputs", None)  # it would be called
-    at = ["predict", trained / "extract", "--input", labelled / "valid.json"]
+    at = ["predict", trained / "extract", "--input", labeled / "valid.json"]
     assert told(capsys, [*at, "-o", tmp_path / "no/x"], 2)[1] == [
         f"error: --output {tmp_path / 'no/x'}: its folder does not exist",
         "hint: name a file in a folder that exists",
@@ -459,12 +459,12 @@ def test_predictions_that_cannot_be_written_are_not_made(
 
 
 def test_another_kind_of_file(
-    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = save(tmp_path / "words", ["label\tsentence", *["1\tba"] * 2100])
     semicolons = save(tmp_path / "semicolons", ["label;sentence", "1;ba"])
     found = {
-        ("--tsv", labelled / "train.jsonl"): "one per line, are read with --jsonl",
+        ("--tsv", labeled / "train.jsonl"): "one per line, are read with --jsonl",
         ("--tsv", semicolons): "is the first line a header?",
         ("--conll", words): "is it a table? --tsv reads one with a header",
     }
@@ -472,7 +472,7 @@ def test_another_kind_of_file(
         at = [
             "preprocess",
             "--spm-model",
-            labelled / "data",
+            labeled / "data",
             flag,
             f"train={path}",
             "--destdir",
@@ -483,11 +483,11 @@ def test_another_kind_of_file(
 
 
 def test_the_label_is_no_text_and_a_wrong_column_has_a_short_hint(
-    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     at = [
         "finetune",
-        labelled / "data",
+        labeled / "data",
         "--task",
         "classify",
         "--table",
@@ -568,7 +568,7 @@ def test_questions_are_scored_wherever_their_answers_stand(
 
 
 def test_examples_without_a_gold_label_are_left_out(
-    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """SNLI's mark is no label to learn, in training or in the metrics, unless the user says that it is one."""
     train = ["label\tsentence", *["neutral\tba bo", "-\tda", "entailment\tga bo"] * 8]
@@ -586,7 +586,7 @@ def test_examples_without_a_gold_label_are_left_out(
         name: str, rows: Sequence[str], *more: str, status: int = 0
     ) -> list[str]:
         (tmp_path / name).mkdir()
-        args = finetuned(labelled / "data", tmp_path / name, save(tmp_path / f"{name}-train.tsv", train),
+        args = finetuned(labeled / "data", tmp_path / name, save(tmp_path / f"{name}-train.tsv", train),
                          save(tmp_path / f"{name}.tsv", rows), "tsv", "classify", "--max-update", "12", *more)  # fmt: skip
         return told(capsys, args, status)[1]
 

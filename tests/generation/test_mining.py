@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from masscli.__main__ import run
-from masscli.generation.mining import NEIGHBOURS, SMALLEST_MEAN, mine_pairs
+from masscli.generation.mining import NEIGHBORS, SMALLEST_MEAN, mine_pairs
 
 
 def vectors(count: int, seed: int) -> torch.Tensor:
@@ -37,19 +37,19 @@ def test_margins_are_those_of_the_formula() -> None:
     sources, targets = vectors(13, 6), vectors(9, 7)
     sources[4] = 0
     cosines = np.zeros((13, 9))
-    centred = []
+    centered = []
     for matrix in (sources.numpy(), targets.numpy()):
         filled = [row for row in matrix if row.any()]
         mean = sum(filled) / len(filled)
-        centred.append([row - mean if row.any() else row for row in matrix])
-    for i, x in enumerate(centred[0]):
-        for j, y in enumerate(centred[1]):
+        centered.append([row - mean if row.any() else row for row in matrix])
+    for i, x in enumerate(centered[0]):
+        for j, y in enumerate(centered[1]):
             length = np.linalg.norm(x) * np.linalg.norm(y)
             cosines[i, j] = x @ y / length if length else 0.0
     for margin, i, j in mine_pairs(sources, targets, -9.0):
-        nearest_of_source = sorted(cosines[i])[-NEIGHBOURS:]
-        nearest_of_target = sorted(cosines[:, j])[-NEIGHBOURS:]
-        mean = (sum(nearest_of_source) + sum(nearest_of_target)) / (2 * NEIGHBOURS)
+        nearest_of_source = sorted(cosines[i])[-NEIGHBORS:]
+        nearest_of_target = sorted(cosines[:, j])[-NEIGHBORS:]
+        mean = (sum(nearest_of_source) + sum(nearest_of_target)) / (2 * NEIGHBORS)
         assert margin == pytest.approx(cosines[i, j] / max(mean, SMALLEST_MEAN))
 
 

@@ -19,12 +19,12 @@ pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
 
 
 @pytest.fixture(scope="module")
-def whole(labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(labeled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """MASS, pre-trained: an encoder and a decoder."""
     place = tmp_path_factory.mktemp("whole") / "mass"
     at = [
         "pretrain",
-        str(labelled / "data"),
+        str(labeled / "data"),
         "--objective",
         "mass",
         "--max-update",
@@ -56,7 +56,7 @@ def whole(labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_task_that_reads_one_stack_takes_that_one(
     how: list[str],
     whole: Path,
-    labelled: Path,
+    labeled: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -74,7 +74,7 @@ def test_a_task_that_reads_one_stack_takes_that_one(
         "--warmup-init-lr",
         "0",
     ]
-    finetune(labelled, tmp_path / "half", *at, *how, updates=1)
+    finetune(labeled, tmp_path / "half", *at, *how, updates=1)
     told = capsys.readouterr().err
     ours, theirs = Checkpoint.open(tmp_path / "half"), Checkpoint.open(whole).weights()
     assert (ours.recipe.model.encoder_layers, ours.recipe.model.decoder_layers) == (
@@ -89,33 +89,31 @@ def test_a_task_that_reads_one_stack_takes_that_one(
     assert sum(map(int, re.findall(r"\((\d+)\)", left))) == len(theirs) - len(own)
     assert "new, drawn at random: heads (2)\n" in told
 
-    finetune(labelled, tmp_path / "whole", *at, updates=1)
+    finetune(labeled, tmp_path / "whole", *at, updates=1)
     one, both = (
         load(tmp_path / name, device="cpu", precision="fp32").task_model()
         for name in ("half", "whole")
     )
     both.objective.load_state_dict(one.objective.state_dict())
-    table = one.read(labelled / "valid.tsv", "tsv")
+    table = one.read(labeled / "valid.tsv", "tsv")
     for a, b in zip(
         one.outputs(table, 600)[0], both.outputs(table, 600)[0], strict=True
     ):
         np.testing.assert_allclose(a, b, atol=1e-6)
     assert (
         len(
-            predict(
-                capsys, tmp_path / "half", "-i", labelled / "valid.tsv"
-            ).splitlines()
+            predict(capsys, tmp_path / "half", "-i", labeled / "valid.tsv").splitlines()
         )
         == 12
     )
 
 
 def test_stacks_that_are_not_there_or_are_needed(
-    whole: Path, labelled: Path, tmp_path: Path
+    whole: Path, labeled: Path, tmp_path: Path
 ) -> None:
     at = [
         "finetune",
-        labelled / "data",
+        labeled / "data",
         "--init-from",
         whole,
         *REST,
@@ -165,7 +163,7 @@ def test_stacks_that_are_not_there_or_are_needed(
         "--decoder-layers",
         "1",
     ]
-    finetune(labelled, tmp_path / "drawn", *own, updates=1)
+    finetune(labeled, tmp_path / "drawn", *own, updates=1)
     assert Checkpoint.open(tmp_path / "drawn").recipe.model.decoder_layers == 1, (
         "one that is asked for is there, drawn at random"
     )
@@ -177,7 +175,7 @@ def test_stacks_that_are_not_there_or_are_needed(
     ids=" ".join,
 )
 def test_an_encoder_that_is_taken_alone_can_learn_to_write(
-    how: list[str], whole: Path, labelled: Path, tmp_path: Path
+    how: list[str], whole: Path, labeled: Path, tmp_path: Path
 ) -> None:
     short = [
         "--max-source",
@@ -190,7 +188,7 @@ def test_an_encoder_that_is_taken_alone_can_learn_to_write(
         str(whole),
     ]
     finetune(
-        labelled,
+        labeled,
         tmp_path / "run",
         "--task",
         "summarize",
@@ -207,7 +205,7 @@ def test_an_encoder_that_is_taken_alone_can_learn_to_write(
                 "generate",
                 str(tmp_path / "run"),
                 "--input",
-                str(labelled / "valid.src"),
+                str(labeled / "valid.src"),
                 "--beam",
                 "1",
             ]
@@ -217,7 +215,7 @@ def test_an_encoder_that_is_taken_alone_can_learn_to_write(
 
 
 def test_a_run_that_was_not_trained_to_write_says_so(
-    whole: Path, labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    whole: Path, labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     line = save(tmp_path / "in", ["ba bo"])
 
@@ -246,7 +244,7 @@ def test_a_run_that_was_not_trained_to_write_says_so(
         )
 
     finetune(
-        labelled,
+        labeled,
         tmp_path / "read",
         "--task",
         "classify",
@@ -258,7 +256,7 @@ def test_a_run_that_was_not_trained_to_write_says_so(
         updates=1,
     )
     finetune(
-        labelled,
+        labeled,
         tmp_path / "tags",
         "--task",
         "tag",
@@ -269,8 +267,8 @@ def test_a_run_that_was_not_trained_to_write_says_so(
     )
     assert warned(tmp_path / "tags", "tag")
     gpt = ["--task", "classify", "--table", "one", *TINY, "--encoder-layers", "0"]
-    finetune(labelled, tmp_path / "beside", *gpt, "--lm-weight", "0.5", updates=1)
-    finetune(labelled, tmp_path / "alone", *gpt, updates=1)
+    finetune(labeled, tmp_path / "beside", *gpt, "--lm-weight", "0.5", updates=1)
+    finetune(labeled, tmp_path / "alone", *gpt, updates=1)
     assert [
         warned(place)
         for place in (tmp_path / "read", tmp_path / "alone", tmp_path / "beside", whole)

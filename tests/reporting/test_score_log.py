@@ -14,7 +14,7 @@ from masscli.reporting.score_log import (
     compare_with_baseline,
     read_scores,
     student_t_p_value,
-    summarise,
+    summarize,
 )
 from masscli.reporting.score_table import with_x_tag
 
@@ -61,7 +61,7 @@ def test_the_critical_values_of_printed_tables(t: float, degrees: int) -> None:
 
 
 def test_mean_and_deviation_are_over_seeds(tmp_path: Path) -> None:
-    summaries = summarise(read_scores(write_log(tmp_path / "log.jsonl")))
+    summaries = summarize(read_scores(write_log(tmp_path / "log.jsonl")))
     scratch, mass = (
         summaries[(("method", "scratch"),), "BLEU"],
         summaries[(("method", "mass"),), "BLEU"],
@@ -110,7 +110,7 @@ def test_a_run_that_is_scored_again_counts_once(tmp_path: Path) -> None:
             )
             + "\n"
         )
-    assert summarise(read_scores(path))[(("method", "scratch"),), "BLEU"].mean == 16.0
+    assert summarize(read_scores(path))[(("method", "scratch"),), "BLEU"].mean == 16.0
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_the_largest_scores_have_a_mean_and_a_test(tmp_path: Path) -> None:
         ("mass", n): 1e100 - n * 1e98 for n in range(4)
     }
     read = read_scores(write_log(tmp_path / "log.jsonl", scores))
-    assert summarise(read)[(("method", "mass"),), "BLEU"].mean == pytest.approx(
+    assert summarize(read)[(("method", "mass"),), "BLEU"].mean == pytest.approx(
         0.985e100
     )
     assert compare_with_baseline(read, {"method": "scratch"})[
@@ -282,7 +282,7 @@ def test_a_metric_can_be_drawn_against_another_one(tmp_path: Path) -> None:
             file.write(
                 json.dumps({**row, "tags": {"method": "mass", "seed": seed}}) + "\n"
             )
-    summaries = summarise(read_scores(path))
+    summaries = summarize(read_scores(path))
     [(group, metric)] = with_x_tag(summaries, "sentences/s")
     assert (dict(group), metric) == ({"method": "mass", "sentences/s": "50"}, "BLEU")
     assert (

@@ -124,7 +124,7 @@ def test_damaged_archives_are_named(
             corpus.scan_file(path)
 
 
-def test_missing_file_and_its_neighbours(tmp_path: Path) -> None:
+def test_missing_file_and_its_neighbors(tmp_path: Path) -> None:
     write(tmp_path / "train.en", b"x\n")
     write(tmp_path / "train.de.bz2", b"x\n")
     with pytest.raises(MasscliError) as caught:

@@ -19,15 +19,15 @@ pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
 
 
 def test_what_is_frozen_stays(
-    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     at = [*ENCODER, "--encoder-layers", "2"]
     finetune(
-        labelled, tmp_path / "a", "--task", "classify", "--table", "one", *at, updates=1
+        labeled, tmp_path / "a", "--task", "classify", "--table", "one", *at, updates=1
     )
     rest = [*REST, "--init-from", str(tmp_path / "a")]
     finetune(
-        labelled,
+        labeled,
         tmp_path / "b",
         "--task",
         "tag",
@@ -49,7 +49,7 @@ def test_what_is_frozen_stays(
     }
     assert refused(
         "finetune",
-        labelled / "data",
+        labeled / "data",
         "--task",
         "tag",
         *rest,
@@ -62,14 +62,14 @@ def test_what_is_frozen_stays(
         "name embeddings, a stack or layers that it has",
     )
     assert refused(
-        "finetune", labelled / "data", "--task", "tag", *rest, "--freeze", "head"
+        "finetune", labeled / "data", "--task", "tag", *rest, "--freeze", "head"
     )[0] == (
         "--freeze: expected embeddings, old-embeddings, encoder, decoder or a number of layers, got 'head'"
     )
 
 
 def test_an_encoder_and_a_decoder_of_two_runs(
-    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for objective, half in (("mlm", "--decoder-layers"), ("clm", "--encoder-layers")):
         at = [
@@ -83,7 +83,7 @@ def test_an_encoder_and_a_decoder_of_two_runs(
             half,
             "0",
         ]
-        dispatch(["pretrain", str(labelled / "data"), *at])
+        dispatch(["pretrain", str(labeled / "data"), *at])
     rest = [
         *REST,
         "--init-from",
@@ -95,7 +95,7 @@ def test_an_encoder_and_a_decoder_of_two_runs(
     frozen = ["--freeze", "embeddings,encoder,decoder", "--save-dir", tmp_path / "x"]
     found = refused(
         "finetune",
-        labelled / "data",
+        labeled / "data",
         "--task",
         "summarize",
         "--table",
@@ -105,7 +105,7 @@ def test_an_encoder_and_a_decoder_of_two_runs(
     )
     assert found == ("no parameter is left to train", "freeze less")
     finetune(
-        labelled,
+        labeled,
         tmp_path / "run",
         "--task",
         "summarize",
@@ -127,17 +127,17 @@ def test_an_encoder_and_a_decoder_of_two_runs(
 
 
 def test_a_run_goes_on_without_its_initial_weights(
-    labelled: Path, tmp_path: Path
+    labeled: Path, tmp_path: Path
 ) -> None:
     """Whoever copies a run to another machine, or tidies up, has the pre-trained model no longer."""
     start = ["--task", "classify", "--table", "one"]
-    finetune(labelled, tmp_path / "a", *start, *ENCODER, updates=1)
+    finetune(labeled, tmp_path / "a", *start, *ENCODER, updates=1)
     at = [*start, *REST, "--lr-scheduler", "constant"]
     given = ["--init-from", str(tmp_path / "a")]
-    finetune(labelled, tmp_path / "whole", *at, *given, updates=3)
-    finetune(labelled, tmp_path / "run", *at, *given, updates=2)
+    finetune(labeled, tmp_path / "whole", *at, *given, updates=3)
+    finetune(labeled, tmp_path / "run", *at, *given, updates=2)
     (tmp_path / "a").rename(tmp_path / "elsewhere")
-    finetune(labelled, tmp_path / "run", *at, updates=3)
+    finetune(labeled, tmp_path / "run", *at, updates=3)
     whole, resumed = (
         Checkpoint.open(tmp_path / name / "checkpoints" / "last").weights()
         for name in ("whole", "run")
@@ -146,7 +146,7 @@ def test_a_run_goes_on_without_its_initial_weights(
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
     # A run that begins needs them.
     assert refused(
-        "finetune", labelled / "data", *at, *given, "--save-dir", tmp_path / "new"
+        "finetune", labeled / "data", *at, *given, "--save-dir", tmp_path / "new"
     ) == (
         f"{tmp_path / 'a'}: no such run or checkpoint",
         "train one with `masscli pretrain` or `masscli finetune`",

@@ -25,7 +25,7 @@ from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.checkpoint.convert.families import Family, Names
 from masscli.models.config import ModelConfig
 from masscli.objectives.extract.options import ExtractOptions
-from masscli.objectives.labelled.options import (
+from masscli.objectives.labeled.options import (
     ChooseOptions,
     ClassifyOptions,
     RegressOptions,

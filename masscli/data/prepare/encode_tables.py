@@ -10,7 +10,7 @@ from pathlib import Path
 
 from masscli.data.formats.bad_rows import BadRows
 from masscli.data.formats.registry import read_records
-from masscli.data.prepare.inputs import LabelledFile
+from masscli.data.prepare.inputs import LabeledFile
 from masscli.data.prepare.record_encoder import RecordEncoder, table_path
 from masscli.data.storage.column_writer import ColumnWriter
 from masscli.data.storage.manifest import (
@@ -32,7 +32,7 @@ class EncodedTable:
 
 
 def encode_table(
-    labelled: LabelledFile,
+    labeled: LabeledFile,
     language: str,
     tokenizer: Tokenizer,
     folder: Path,
@@ -47,7 +47,7 @@ def encode_table(
     row cannot be read, as `read_records` does.
     """
     encoder = RecordEncoder(tokenizer, language)
-    stem = f"{labelled.split}.{labelled.table}"
+    stem = f"{labeled.split}.{labeled.table}"
     # A run that was killed may have left files behind.
     for path in folder.glob(f"{stem}.field*"):
         path.unlink()
@@ -55,7 +55,7 @@ def encode_table(
     count = 0
     try:
         for records, columns in encoder.blocks(
-            read_records(labelled.path, labelled.format, bad_rows)
+            read_records(labeled.path, labeled.format, bad_rows)
         ):
             for name, rows in columns.items():
                 # Which columns there are is known from the first records on.
@@ -91,11 +91,11 @@ def encode_table(
         )
         fields.append(FieldEntry(name=name, column=column))
     table = TableEntry(
-        name=labelled.table,
-        split=labelled.split,
-        format=labelled.format,
+        name=labeled.table,
+        split=labeled.split,
+        format=labeled.format,
         language=language,
-        path=table_path(labelled.path, labelled.format),
+        path=table_path(labeled.path, labeled.format),
         rows=count,
         bad_rows=len(bad_rows.skipped) or None,
         fields=tuple(fields),

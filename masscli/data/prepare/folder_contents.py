@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from masscli.core.files import sha256_of
-from masscli.data.prepare.inputs import LabelledFile
+from masscli.data.prepare.inputs import LabeledFile
 from masscli.data.prepare.text_groups import Sides, TextGroup
 from masscli.data.storage.column_writer import WriterState
 from masscli.data.storage.manifest import (
@@ -110,7 +110,7 @@ def file_entries(
 
 def input_entries(
     groups: Sequence[TextGroup],
-    tables: Sequence[LabelledFile],
+    tables: Sequence[LabeledFile],
     scans: Mapping[Path, FileScan],
 ) -> tuple[InputEntry, ...]:
     """Return a manifest entry for every input file: text first, then files of labeled examples."""
@@ -118,10 +118,10 @@ def input_entries(
     for group in groups:
         for side, path in enumerate(group.paths):
             entries.append(_input_entry(group.column(side), path, scans[path]))
-    for labelled in tables:
-        for path in labelled.files:
+    for labeled in tables:
+        for path in labeled.files:
             entries.append(
-                _input_entry(f"{labelled.split}.{labelled.table}", path, scans[path])
+                _input_entry(f"{labeled.split}.{labeled.table}", path, scans[path])
             )
     return tuple(entries)
 

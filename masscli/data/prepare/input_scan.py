@@ -39,8 +39,8 @@ def scan_files(
     paths: list[Path] = []
     for requested in inputs.text:
         paths += requested.paths
-    for labelled in inputs.tables:
-        paths += labelled.files
+    for labeled in inputs.tables:
+        paths += labeled.files
     # A file may be asked for more than once, as a side of several pairs.
     paths = list(dict.fromkeys(paths))
     scans = dict(zip(paths, pool.map(corpus.scan_file, paths), strict=True))

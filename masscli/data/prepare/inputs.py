@@ -28,7 +28,7 @@ class RequestedFiles:
 
 
 @dataclass(frozen=True, slots=True)
-class LabelledFile:
+class LabeledFile:
     """The labeled examples of one split of a table: a path and its format."""
 
     table: str
@@ -53,7 +53,7 @@ class RequestedInputs:
     languages: tuple[str, ...]
     pairs: tuple[str, ...]
     text: tuple[RequestedFiles, ...]
-    tables: tuple[LabelledFile, ...] = ()
+    tables: tuple[LabeledFile, ...] = ()
     table_language: str = ""
     passed_over: tuple[Path, ...] = ()
 
@@ -241,7 +241,7 @@ def _find_prefixes(config: PreprocessConfig) -> list[_Prefix]:
 
 def _find_tables(
     config: PreprocessConfig, languages: Sequence[str]
-) -> tuple[LabelledFile, ...]:
+) -> tuple[LabeledFile, ...]:
     """Return the files of labeled examples of all formats, those for training first.
 
     Raises MasscliError if a split of a table is given twice.
@@ -257,24 +257,24 @@ def _find_tables(
         "swag": config.swag,
         "race": config.race,
     }
-    tables: list[LabelledFile] = []
+    tables: list[LabeledFile] = []
     names: set[tuple[str, str]] = set()
     for format, entries in options.items():
         for entry in entries:
-            labelled = _parse_table(entry, format, languages)
+            labeled = _parse_table(entry, format, languages)
             # Two formats may also name the same table.
-            name = (labelled.table, labelled.split)
+            name = (labeled.table, labeled.split)
             if name in names:
                 raise MasscliError(
-                    f"--{format} {entry}: {labelled.table}.{labelled.split} is given twice",
+                    f"--{format} {entry}: {labeled.table}.{labeled.split} is given twice",
                     "name the tables: NAME.train=FILE",
                 )
             names.add(name)
-            tables.append(labelled)
-    return tuple(sorted(tables, key=lambda labelled: labelled.split != "train"))
+            tables.append(labeled)
+    return tuple(sorted(tables, key=lambda labeled: labeled.split != "train"))
 
 
-def _parse_table(entry: str, format: str, languages: Sequence[str]) -> LabelledFile:
+def _parse_table(entry: str, format: str, languages: Sequence[str]) -> LabeledFile:
     """Parse `[TABLE.]SPLIT=FILE` of the option for a format of labeled examples.
 
     Without TABLE the table is named after its format. A bare FILE, which must not have an equals sign, is
@@ -285,33 +285,33 @@ def _parse_table(entry: str, format: str, languages: Sequence[str]) -> LabelledF
     if not equals:
         place, name = "train", entry
     table, _, split = place.rpartition(".")
-    labelled = LabelledFile(table or format, split, format, Path(name))
-    if not re.fullmatch(r"\w+", labelled.table) or not re.fullmatch(
+    labeled = LabeledFile(table or format, split, format, Path(name))
+    if not re.fullmatch(r"\w+", labeled.table) or not re.fullmatch(
         r"train|(valid|test)\d*", split
     ):
         raise MasscliError(
             f"--{format} {entry}: expected [TABLE.]SPLIT=FILE",
             f"such as --{format} train=FILE,valid=FILE,test=FILE",
         )
-    if labelled.table in languages:
+    if labeled.table in languages:
         raise MasscliError(
-            f"--{format} {entry}: {labelled.table!r} is the name of a language",
+            f"--{format} {entry}: {labeled.table!r} is the name of a language",
             "give the table another name",
         )
-    files = labelled.files
+    files = labeled.files
     if not files:
         raise MasscliError(
-            f"--{format} {entry}: {labelled.path} holds no .txt file",
+            f"--{format} {entry}: {labeled.path} holds no .txt file",
             "RACE has one for each article",
         )
     for path in files:
         if not path.is_file():
             raise _no_file(f"--{format} {entry}", path)
-    return labelled
+    return labeled
 
 
 def _table_language(
-    config: PreprocessConfig, languages: Sequence[str], tables: Sequence[LabelledFile]
+    config: PreprocessConfig, languages: Sequence[str], tables: Sequence[LabeledFile]
 ) -> str:
     """Return the language of labeled examples: that of --table-lang, or else the first language.
 

@@ -260,12 +260,10 @@ def _input_fingerprint(
     for group in groups:
         digests = [scans[path].sha256 for path in group.paths]
         texts.append([group.name, group.languages, group.pairs, digests])
-    for labelled in inputs.tables:
-        digests = [scans[path].sha256 for path in labelled.files]
+    for labeled in inputs.tables:
+        digests = [scans[path].sha256 for path in labeled.files]
         language = inputs.table_language
-        texts.append(
-            [labelled.table, labelled.split, labelled.format, language, digests]
-        )
+        texts.append([labeled.table, labeled.split, labeled.format, language, digests])
     # Another format would give other bytes for the same text.
     everything = [FORMAT, settings, inputs.languages, inputs.pairs, texts]
     return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()
@@ -361,10 +359,10 @@ def _encode(run: Run, state: ResumeState) -> None:
     with open(run.folder / DROPPED_FILE, "r+b") as log:
         log.seek(state.dropped_bytes)
         log.truncate()
-        for labelled in run.inputs.tables:
-            bad_rows = bad_rows_of(labelled, run.config)
+        for labeled in run.inputs.tables:
+            bad_rows = bad_rows_of(labeled, run.config)
             encoded = encode_table(
-                labelled,
+                labeled,
                 run.inputs.table_language,
                 tokenizer,
                 run.folder,
@@ -378,7 +376,7 @@ def _encode(run: Run, state: ResumeState) -> None:
             for doubt in bad_rows.doubts:
                 run.progress.warn(doubt)
             for row in bad_rows.skipped:
-                name = f"{labelled.split}.{labelled.table}"
+                name = f"{labeled.split}.{labeled.table}"
                 log.write(
                     f"{name}\t{row.line}\t{one_cell(row.reason)}\t{row.path}\n".encode()
                 )

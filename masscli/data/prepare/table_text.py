@@ -12,7 +12,7 @@ from masscli.data.formats.conll import CONLLU_FORM, is_conllu
 from masscli.data.formats.record import Record
 from masscli.data.formats.registry import read_records
 from masscli.data.prepare.config import PreprocessConfig
-from masscli.data.prepare.inputs import LabelledFile
+from masscli.data.prepare.inputs import LabeledFile
 from masscli.text.char_offsets import SHARED_TEXT_WORD
 
 UNSPACED = re.compile(
@@ -30,18 +30,18 @@ def is_text(value: str) -> bool:
     return " " in value or UNSPACED.search(value) is not None
 
 
-def bad_rows_of(table: LabelledFile, config: PreprocessConfig) -> BadRows:
+def bad_rows_of(table: LabeledFile, config: PreprocessConfig) -> BadRows:
     """Return the policy for the bad rows of a file, with the checks of labels unless its split is a test."""
     # The labels of a test split are often withheld.
-    is_labelled = not table.split.startswith("test")
-    checks = config.column_checks if is_labelled else ()
+    is_labeled = not table.split.startswith("test")
+    checks = config.column_checks if is_labeled else ()
     return BadRows(
-        config.allowed_bad_rows, SKIP_ADVICE, checks, needs_answers=is_labelled
+        config.allowed_bad_rows, SKIP_ADVICE, checks, needs_answers=is_labeled
     )
 
 
 def training_lines(
-    tables: Sequence[LabelledFile], max_lines: int, seed: int, config: PreprocessConfig
+    tables: Sequence[LabeledFile], max_lines: int, seed: int, config: PreprocessConfig
 ) -> list[str]:
     """Return running text of the tables' training files: at most `max_lines` lines, drawn at random.
 

@@ -88,19 +88,19 @@ class Extract(PredictiveObjective):
         language = choose_language(config.language, table, data)
         return replace(config, unanswerable=unanswerable, language=language)
 
-    def table_dataset(self, table: Table, labelled: bool) -> QuestionWindowDataset:
+    def table_dataset(self, table: Table, labeled: bool) -> QuestionWindowDataset:
         """Return the windows of all questions, with the positions of their answers if `labeled`.
 
         Raises MasscliError if a question of a labeled table has no answer and is not marked as impossible.
         """
-        if labelled:
+        if labeled:
             for row in range(len(table)):
                 if not _has_answer(table, row) and not _is_impossible(table, row):
                     raise MasscliError(
                         f"{table.location(row)}: has no answer, and is not marked as impossible",
                         'add its answers, or "is_impossible": true',
                     )
-        return QuestionWindowDataset(table, self.options, self.reader, labelled)
+        return QuestionWindowDataset(table, self.options, self.reader, labeled)
 
     def data_warnings(self, dataset: Dataset) -> list[str]:
         """Return warnings that count truncated questions, answers that no window holds, and windows.
@@ -116,7 +116,7 @@ class Extract(PredictiveObjective):
                 f"{truncated} of {num_questions} questions are cut to {self.options.max_query} tokens"
                 " (--max-query)"
             )
-        lost = dataset.num_lost_answers if dataset.labelled else 0
+        lost = dataset.num_lost_answers if dataset.labeled else 0
         if lost:
             warnings.append(
                 f"{lost} answers lie in no window as a whole (--max-length, --doc-stride) and are not learned"
@@ -164,9 +164,7 @@ class Extract(PredictiveObjective):
         `outputs` has the array that `forward_outputs` returns for each window, in the order of the dataset,
         in which the windows of a question follow each other.
         """
-        dataset = QuestionWindowDataset(
-            table, self.options, self.reader, labelled=False
-        )
+        dataset = QuestionWindowDataset(table, self.options, self.reader, labeled=False)
         window_outputs = zip(dataset.windows, outputs, strict=True)
         predictions = []
         # The windows of a question follow each other.

@@ -61,10 +61,10 @@ class QuestionWindowDataset:
         table: Table,
         options: ExtractOptions,
         reader: SequenceReader,
-        labelled: bool,
+        labeled: bool,
     ) -> None:
         self.table = table
-        self.labelled = labelled
+        self.labeled = labeled
         self.max_query = options.max_query
         self.questions = table.ids(QUESTION)
         self.texts = table.ids(CONTEXT)
@@ -137,7 +137,7 @@ class QuestionWindowDataset:
             question,
             text[window.start : window.start + window.size],
         ]
-        if self.labelled:
+        if self.labeled:
             # The collator turns -1 into the null position, which it alone knows.
             first, last = self._answer_inside(window) or (-1, -1)
             has_answer = self.answers[window.question] is not None

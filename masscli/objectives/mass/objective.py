@@ -191,7 +191,7 @@ class Mass(Objective):
             code_switcher,
         )
 
-    def visible_neighbours(self, batch: Batch, distance: int) -> Tensor | None:
+    def visible_neighbors(self, batch: Batch, distance: int) -> Tensor | None:
         """Return a mask (B, L) of the source tokens outside of the fragment, up to `distance` places from it.
 
         Special tokens are not among them. None unless --decoder-positions is `original`, since otherwise a

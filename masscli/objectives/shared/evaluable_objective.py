@@ -65,7 +65,7 @@ class EvaluableObjective(Objective):
         """
 
     @abstractmethod
-    def table_dataset(self, table: Table, labelled: bool) -> Dataset:
+    def table_dataset(self, table: Table, labeled: bool) -> Dataset:
         """Return the examples of a table as a dataset, with their labels if `labeled`.
 
         Raises MasscliError if the table lacks a column, or a label that is needed.
@@ -99,7 +99,7 @@ class EvaluableObjective(Objective):
         `max_examples` limits them to the first rows of the table.
         """
         table = data.table(self.context.dataset_name, split).head(max_examples)
-        return self.table_dataset(table, labelled=True), self.collator()
+        return self.table_dataset(table, labeled=True), self.collator()
 
 
 class PredictiveObjective(EvaluableObjective):

@@ -83,7 +83,7 @@ class ConditionalGeneration(EvaluableObjective):
         return ("ppl-piece", "ppl-word")
 
     @abstractmethod
-    def table_dataset(self, table: Table, labelled: bool) -> SourceTargetDataset:
+    def table_dataset(self, table: Table, labeled: bool) -> SourceTargetDataset:
         """Return the sources and targets of a table. Raises MasscliError if it lacks a column."""
 
     @abstractmethod

@@ -63,7 +63,7 @@ class Respond(ConditionalGeneration):
     def __init__(self, config: RespondOptions, context: ObjectiveContext) -> None:
         super().__init__(config, context, config.response_column)
 
-    def table_dataset(self, table: Table, labelled: bool) -> DialogueDataset:
+    def table_dataset(self, table: Table, labeled: bool) -> DialogueDataset:
         """Return the dialogues of a table. Raises MasscliError if it lacks a column."""
         table.require(self.options.context_column, "--context-column", many=True)
         table.require(self.options.response_column, "--response-column")

@@ -44,7 +44,7 @@ class Summarize(ConditionalGeneration):
     def __init__(self, config: SummarizeOptions, context: ObjectiveContext) -> None:
         super().__init__(config, context, config.target_column)
 
-    def table_dataset(self, table: Table, labelled: bool) -> SummarizationDataset:
+    def table_dataset(self, table: Table, labeled: bool) -> SummarizationDataset:
         """Return the texts and summaries of a table. Raises MasscliError if it lacks a column."""
         table.require(self.options.source_column, "--source-column")
         table.require(self.options.target_column, "--target-column")

@@ -221,7 +221,7 @@ def _build_stream(
             # Every example is measured exactly once, whatever options repeat or select training
             # examples.
             table = data.table(recipe.stream[name].dataset, split).head(limit)
-            dataset = objective.table_dataset(table, labelled=True)
+            dataset = objective.table_dataset(table, labeled=True)
             collator = objective.collator()
         else:
             dataset, collator = objective.dataset(data, split, limit)

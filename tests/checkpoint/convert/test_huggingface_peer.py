@@ -202,7 +202,7 @@ TUNED = [
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_was_fine_tuned_scores_alike(
-    family: str, task: str, data: tuple[str, ...], labelled: Path, tmp_path: Path
+    family: str, task: str, data: tuple[str, ...], labeled: Path, tmp_path: Path
 ) -> None:
     size = [
         "--arch",
@@ -234,7 +234,7 @@ def test_what_was_fine_tuned_scores_alike(
     ending, form, *options = data
     learn = [
         "finetune",
-        str(labelled / "data"),
+        str(labeled / "data"),
         "--task",
         task,
         *size,
@@ -260,8 +260,8 @@ def test_what_was_fine_tuned_scores_alike(
     ours: Any = load(tmp_path / "run", device="cpu", precision="fp32").task_model()
     if task in ("classify", "tag"):
         assert tuple(config.id2label.values()) == ours.options.labels
-    table = ours.read(labelled / f"valid.{ending}", form)
-    view = ours.objective.table_dataset(table, labelled=False)
+    table = ours.read(labeled / f"valid.{ending}", form)
+    view = ours.objective.table_dataset(table, labeled=False)
     batch = ours.objective.collator()([view[row] for row in range(len(view))], [])
     keep = torch.arange(batch.source.ids.shape[1]) < batch.source.lengths[:, None]
     read = {

@@ -136,7 +136,7 @@ def toy(draw: random.Random) -> tuple[str, list[str], int]:
 
 @pytest.mark.parametrize("kind", ["swag", "race"])
 def test_they_are_learned_and_predicted_as_they_are(
-    kind: str, labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    kind: str, labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     draw, places, gold = random.Random(kind), {}, list[int]()
     for split, count in (("train", 32), ("valid", 6)):
@@ -159,7 +159,7 @@ def test_they_are_learned_and_predicted_as_they_are(
     at = [
         "preprocess",
         "--spm-model",
-        str(labelled / "data"),
+        str(labeled / "data"),
         "--destdir",
         str(tmp_path / "data"),
         f"--{kind}",

@@ -207,7 +207,7 @@ def test_mistakes(
     assert not Path("out").exists()
 
 
-def test_labelled_examples_are_not_divided(
+def test_labeled_examples_are_not_divided(
     vocabulary: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("table.tsv").write_text("text\tlabel\na dog\tx\n")

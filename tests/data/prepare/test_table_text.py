@@ -9,7 +9,7 @@ import pytest
 
 from masscli.cli.preprocess import run
 from masscli.data.prepare.config import PreprocessConfig
-from masscli.data.prepare.inputs import LabelledFile
+from masscli.data.prepare.inputs import LabeledFile
 from masscli.data.prepare.table_text import training_lines
 from masscli.data.storage.data_folder import DataFolder
 
@@ -37,11 +37,11 @@ def test_a_vocabulary_is_made_of_the_words_of_conllu_alone(tmp_path: Path) -> No
     )
     path = save(tmp_path / "x.conllu", "".join(lines))
     assert training_lines(
-        [LabelledFile("x", "train", "conll", path)], 9, 1, PreprocessConfig()
+        [LabeledFile("x", "train", "conll", path)], 9, 1, PreprocessConfig()
     ) == ["the dog sees"]
 
 
-def test_what_is_not_read_of_labelled_files_is_counted_and_said(
+def test_what_is_not_read_of_labeled_files_is_counted_and_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = save(
@@ -61,7 +61,7 @@ def test_what_is_not_read_of_labelled_files_is_counted_and_said(
     assert f"warning: {path}:5: '# c' is read as a word" in said
 
 
-def test_text_with_the_name_of_labelled_examples_is_named(
+def test_text_with_the_name_of_labeled_examples_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = save(tmp_path / "x.jsonl", '{"text": "red dog"}\n{"text": "blue cat"}\n')

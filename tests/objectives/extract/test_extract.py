@@ -40,7 +40,7 @@ pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
 def test_extract_answers_every_question(
     head: str,
     stack: str,
-    labelled: Path,
+    labeled: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -56,7 +56,7 @@ def test_extract_answers_every_question(
     ]
     model = ENCODER if stack == "encoder" else [*TINY, "--encoder-layers", "0"]
     measured = finetune(
-        labelled,
+        labeled,
         tmp_path / "run",
         "--task",
         "extract",
@@ -72,7 +72,7 @@ def test_extract_answers_every_question(
             capsys,
             tmp_path / "run",
             "-i",
-            labelled / "valid.json",
+            labeled / "valid.json",
             "--format",
             "json",
             "--na-prob",
@@ -87,7 +87,7 @@ def test_extract_answers_every_question(
                 "score",
                 str(tmp_path / "told"),
                 "--ref",
-                str(labelled / "valid.json"),
+                str(labeled / "valid.json"),
                 "--metric",
                 "squad",
             ]
@@ -101,7 +101,7 @@ def test_extract_answers_every_question(
             capsys,
             tmp_path / "run",
             "-i",
-            labelled / "valid.json",
+            labeled / "valid.json",
             "--format",
             "json",
             "--null-threshold",
@@ -113,7 +113,7 @@ def test_extract_answers_every_question(
             capsys,
             tmp_path / "run",
             "-i",
-            labelled / "valid.json",
+            labeled / "valid.json",
             "--format",
             "json",
             "--null-threshold",
@@ -131,7 +131,7 @@ def test_extract_answers_every_question(
         capsys,
         tmp_path / "run",
         "-i",
-        labelled / "valid.json",
+        labeled / "valid.json",
         "--format",
         "json",
         "--null-threshold",
@@ -144,7 +144,7 @@ def test_extract_answers_every_question(
                 "score",
                 str(tmp_path / "told"),
                 "--ref",
-                str(labelled / "valid.json"),
+                str(labeled / "valid.json"),
                 "--metric",
                 "squad",
             ]
@@ -158,12 +158,12 @@ def test_extract_answers_every_question(
 
 @pytest.mark.parametrize("head", ["linear", "roberta", "albert"])
 def test_that_there_is_no_answer_is_for_the_least_sure_window_to_say(
-    head: str, labelled: Path, tmp_path: Path
+    head: str, labeled: Path, tmp_path: Path
 ) -> None:
     """The odds of no answer are a classifier's score, or how much its score exceeds that of the best answer."""
     small = ["--max-length", "14", "--max-query", "6", "--doc-stride", "3"]
     finetune(
-        labelled,
+        labeled,
         tmp_path / "run",
         "--task",
         "extract",
@@ -180,10 +180,10 @@ def test_that_there_is_no_answer_is_for_the_least_sure_window_to_say(
         )
 
     predictor = opened(0.0)
-    table = predictor.read(labelled / "valid.json", "squad")
+    table = predictor.read(labeled / "valid.json", "squad")
     outputs, _ = predictor.outputs(table, 1000)
     view, answers = (
-        predictor.objective.table_dataset(table, labelled=False),
+        predictor.objective.table_dataset(table, labeled=False),
         predictor.answers(table, outputs),
     )
     assert isinstance(view, QuestionWindowDataset) and len(view) > len(table)
@@ -212,15 +212,15 @@ def test_that_there_is_no_answer_is_for_the_least_sure_window_to_say(
         assert [bool(answer.text) for answer in told] == [x <= at for x in odds]
 
 
-def test_a_span_lies_in_its_window_or_nowhere(labelled: Path, tmp_path: Path) -> None:
+def test_a_span_lies_in_its_window_or_nowhere(labeled: Path, tmp_path: Path) -> None:
     small = ["--max-length", "14", "--max-query", "6", "--doc-stride", "3"]
     finetune(
-        labelled, tmp_path / "run", "--task", "extract", *ENCODER, *small, updates=1
+        labeled, tmp_path / "run", "--task", "extract", *ENCODER, *small, updates=1
     )
     objective = (
         load(tmp_path / "run", device="cpu", precision="fp32").task_model().objective
     )
-    data = DataFolder.open(labelled / "data")
+    data = DataFolder.open(labeled / "data")
     view, tokenizer, positive = objective.dataset(data, "train")[0], data.tokenizer(), 0
     assert len(view) > 64
     for row in range(len(view)):
@@ -235,12 +235,10 @@ def test_a_span_lies_in_its_window_or_nowhere(labelled: Path, tmp_path: Path) ->
     assert positive >= 32
 
 
-def test_a_question_that_leaves_no_room_is_named(
-    labelled: Path, tmp_path: Path
-) -> None:
+def test_a_question_that_leaves_no_room_is_named(labeled: Path, tmp_path: Path) -> None:
     at = [
         "finetune",
-        labelled / "data",
+        labeled / "data",
         "--task",
         "extract",
         "--save-dir",
@@ -263,7 +261,7 @@ def test_a_question_that_leaves_no_room_is_named(
     # Of a test split, answers may be kept back.
     run(
         PreprocessConfig(
-            spm_model=labelled / "data",
+            spm_model=labeled / "data",
             squad=(f"train={tmp_path / 'y.json'}", f"test={tmp_path / 'x.json'}"),
             destdir=tmp_path / "data",
         )
@@ -293,11 +291,11 @@ def test_places_outside_of_a_text_are_named(
     field: str,
     value: list[int],
     message: str,
-    labelled: Path,
+    labeled: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A folder can hold them if its checksums were computed anew."""
-    table = DataFolder.open(labelled / "data").table("squad", "train")
+    table = DataFolder.open(labeled / "data").table("squad", "train")
     row = next(row for row in range(len(table)) if len(table.item_rows("answers", row)))
     column = table.columns[field]
     changed = row if field == "start" else table.shared_row("context", row)

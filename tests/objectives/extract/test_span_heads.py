@@ -322,12 +322,12 @@ def test_the_classifier_is_left_out_where_all_questions_have_answers(kind: str) 
     )
 
 
-def test_layers_of_its_own(labelled: Path) -> None:
+def test_layers_of_its_own(labeled: Path) -> None:
     electra = options("electra", head_dropout=0.1)
     with pytest.raises(
         MasscliError, match=r"^--head-dropout: --qa-head electra has no dropout$"
     ):
-        Extract.fill_from_data(electra, DataFolder.open(labelled / "data"), "squad")
+        Extract.fill_from_data(electra, DataFolder.open(labeled / "data"), "squad")
     with pytest.raises(MasscliError) as caught:
         build_span_head(options("albert", head="tanh"), MODEL)
     assert caught.value.message == "--head tanh: --qa-head albert has layers of its own"

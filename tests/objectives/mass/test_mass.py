@@ -379,7 +379,7 @@ def test_mistaken_options_are_named_together() -> None:
 
 @pytest.mark.parametrize("source_bos", [False, True])
 @pytest.mark.parametrize("distance", [1, 2, 3])
-def test_neighbours_of_the_fragment_are_the_words_beside_it(
+def test_neighbors_of_the_fragment_are_the_words_beside_it(
     distance: int, source_bos: bool
 ) -> None:
     framing = Framing(VOCAB, source_bos, False, ("de", "en"))
@@ -392,8 +392,8 @@ def test_neighbours_of_the_fragment_are_the_words_beside_it(
         for row, length in enumerate(lengths)
     ]
     found = made.collator()(examples, rngs(len(lengths)))
-    neighbours = made.visible_neighbours(found, distance)
-    assert neighbours is not None
+    neighbors = made.visible_neighbors(found, distance)
+    assert neighbors is not None
     for row, length in enumerate(lengths):
         ids = found.source.ids[row].tolist()
         masked = {place for place, token in enumerate(ids) if token == VOCAB.mask}
@@ -404,13 +404,13 @@ def test_neighbours_of_the_fragment_are_the_words_beside_it(
             and any(abs(place - other) <= distance for other in masked)
             for place in range(len(ids))
         ]
-        assert neighbours[row].tolist() == expected, row
+        assert neighbors[row].tolist() == expected, row
 
 
 def test_where_positions_restart_a_batch_does_not_say_where_the_fragment_is() -> None:
     made = objective("mass", decoder_positions="restart")
     found = made.collator()([Example(0, (np.array(words(1, 9)),))], rngs(1))
-    assert made.visible_neighbours(found, 1) is None
+    assert made.visible_neighbors(found, 1) is None
 
 
 def test_help_says_the_defaults_of_every_preset() -> None:

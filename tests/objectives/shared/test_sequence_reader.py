@@ -13,7 +13,7 @@ from masscli.core.errors import MasscliError
 from masscli.data.batches.framing import Framing
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.models.config import ModelConfig
-from masscli.objectives.labelled.options import ClassifyOptions
+from masscli.objectives.labeled.options import ClassifyOptions
 from masscli.objectives.objective import ObjectiveContext
 from masscli.objectives.shared.sequence_reader import SequenceReader
 from tests.objectives.test_pretraining import VOCAB
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
 
 @pytest.mark.parametrize("objective", ["mlm", "clm", "mass"])
 def test_every_pre_training_can_be_fine_tuned(
-    objective: str, labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    objective: str, labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     half = {
         "mlm": ["--decoder-layers", "0"],
@@ -41,7 +41,7 @@ def test_every_pre_training_can_be_fine_tuned(
         *TINY,
         *half,
     ]
-    dispatch(["pretrain", str(labelled / "data"), *at])
+    dispatch(["pretrain", str(labeled / "data"), *at])
     decoder = [["--read", "decoder"]] if objective == "mass" else []
     for n, more in enumerate(([], *decoder)):
         task = [
@@ -54,7 +54,7 @@ def test_every_pre_training_can_be_fine_tuned(
             *REST,
             *more,
         ]
-        assert finetune(labelled, tmp_path / f"b{n}", *task)
+        assert finetune(labeled, tmp_path / f"b{n}", *task)
     assert "tensors from" in capsys.readouterr().err
     old, new = (
         Checkpoint.open(tmp_path / "a").recipe.model,
@@ -76,15 +76,15 @@ def test_every_pre_training_can_be_fine_tuned(
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_texts_are_joined_as_the_run_that_is_begun_with_has_read_them(
-    objective: str, options: list[str], frame: str, labelled: Path, tmp_path: Path
+    objective: str, options: list[str], frame: str, labeled: Path, tmp_path: Path
 ) -> None:
     rows = [
         line.split("\t")
-        for line in (labelled / "train.pairs.tsv").read_text().splitlines()[1:]
+        for line in (labeled / "train.pairs.tsv").read_text().splitlines()[1:]
     ]
     text = save(tmp_path / "text.en", [f"{row[1]}\n{row[2]}\n" for row in rows])
     tables = tuple(
-        f"{split}={labelled / split}.pairs.tsv" for split in ("train", "valid")
+        f"{split}={labeled / split}.pairs.tsv" for split in ("train", "valid")
     )
     run(
         PreprocessConfig(
@@ -171,11 +171,11 @@ def test_a_decoder_reads_no_further_than_its_positions(layers: int) -> None:
     ids=lambda t: t[0],
 )
 def test_a_model_with_one_kind_of_segment_reads_pairs(
-    task: tuple[str, ...], labelled: Path, tmp_path: Path
+    task: tuple[str, ...], labeled: Path, tmp_path: Path
 ) -> None:
     """RoBERTa's; what would be of the second kind is of the first."""
     finetune(
-        labelled,
+        labeled,
         tmp_path / "run",
         "--task",
         *task,
@@ -187,7 +187,7 @@ def test_a_model_with_one_kind_of_segment_reads_pairs(
         updates=1,
     )
     finetune(
-        labelled,
+        labeled,
         tmp_path / "bert",
         "--task",
         *task,

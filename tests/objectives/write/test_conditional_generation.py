@@ -28,10 +28,10 @@ pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
 
 
 def test_writing_cuts_counts_and_says_perplexity_by_two_units(
-    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     measured = finetune(
-        labelled,
+        labeled,
         tmp_path / "sum",
         "--task",
         "summarize",
@@ -57,14 +57,14 @@ def test_writing_cuts_counts_and_says_perplexity_by_two_units(
         "--lr",
         "1e-9",
     ]
-    measured = finetune(labelled, tmp_path / "cut", *short_target)
+    measured = finetune(labeled, tmp_path / "cut", *short_target)
     assert measured[-1]["ppl-word"] > measured[-1]["ppl-piece"], (
         "words that are cut off are not counted as if they had been predicted"
     )
-    room = len(DataFolder.open(labelled / "data").tokenizer().encode("di ga fe", "en"))
+    room = len(DataFolder.open(labeled / "data").tokenizer().encode("di ga fe", "en"))
     end = ["--max-source", str(room), "--keep", "end"]
     finetune(
-        labelled,
+        labeled,
         tmp_path / "end",
         "--task",
         "summarize",
@@ -103,7 +103,7 @@ def test_writing_cuts_counts_and_says_perplexity_by_two_units(
         ) == (text is long)
     assert told[0] == told[1]
     finetune(
-        labelled,
+        labeled,
         tmp_path / "dia",
         "--task",
         "respond",
@@ -136,7 +136,7 @@ def test_writing_cuts_counts_and_says_perplexity_by_two_units(
 
 
 def test_rouge_in_validation_is_that_of_generate_and_score(
-    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """And chooses the best checkpoint.  The toy's summary is the first two words of a text."""
     options = [
@@ -159,7 +159,7 @@ def test_rouge_in_validation_is_that_of_generate_and_score(
         "--validate-interval-updates",
         "60",
     ]
-    measured = finetune(labelled, tmp_path / "run", *options, *judged, updates=120)
+    measured = finetune(labeled, tmp_path / "run", *options, *judged, updates=120)
     best = Checkpoint.open(tmp_path / "run").metrics
     assert best["rouge-l"] == max(m["rouge-l"] for m in measured) > 10
     at = [
@@ -176,7 +176,7 @@ def test_rouge_in_validation_is_that_of_generate_and_score(
     ]
     assert (
         dispatch(
-            ["generate", str(tmp_path / "run"), "-i", str(labelled / "valid.src"), *at]
+            ["generate", str(tmp_path / "run"), "-i", str(labeled / "valid.src"), *at]
         )
         == 0
     )
@@ -187,7 +187,7 @@ def test_rouge_in_validation_is_that_of_generate_and_score(
                 "score",
                 str(tmp_path / "told"),
                 "--ref",
-                str(labelled / "valid.tgt"),
+                str(labeled / "valid.tgt"),
                 "--metric",
                 "rouge",
             ]
@@ -200,7 +200,7 @@ def test_rouge_in_validation_is_that_of_generate_and_score(
     assert values == [f"{best[name]:.2f}" for name in ("rouge-1", "rouge-2", "rouge-l")]
     found = refused(
         "finetune",
-        labelled / "data",
+        labeled / "data",
         *options,
         "--best-metric",
         "rouge-l",
@@ -214,10 +214,10 @@ def test_rouge_in_validation_is_that_of_generate_and_score(
 
 
 def test_a_dialogue_is_written_from_what_generate_would_read(
-    labelled: Path, tmp_path: Path
+    labeled: Path, tmp_path: Path
 ) -> None:
     finetune(
-        labelled,
+        labeled,
         tmp_path / "run",
         "--task",
         "respond",
@@ -232,7 +232,7 @@ def test_a_dialogue_is_written_from_what_generate_would_read(
     trainer, _ = build(Checkpoint.open(tmp_path / "run").recipe)
     (task,) = trainer.validator.generation_tasks
     assert isinstance(task, WritingTask)
-    first = (labelled / "valid.txt").read_text().split("\n")[0].split("\t")
+    first = (labeled / "valid.txt").read_text().split("\n")[0].split("\t")
     assert (task.sources[0], task.references[0], task.truncation.turns) == (
         first[0],
         first[1],
@@ -242,7 +242,7 @@ def test_a_dialogue_is_written_from_what_generate_would_read(
 
 
 def test_perplexities_are_means_over_tokens_and_over_words(
-    labelled: Path, tmp_path: Path
+    labeled: Path, tmp_path: Path
 ) -> None:
     """The end of a target is one of both; of a target that is cut, as large a share of words as of tokens is read."""
     rows = [
@@ -254,7 +254,7 @@ def test_perplexities_are_means_over_tokens_and_over_words(
     destdir = tmp_path / "data"
     preprocess(
         PreprocessConfig(
-            spm_model=labelled / "data", jsonl=(f"train={path}",), destdir=destdir
+            spm_model=labeled / "data", jsonl=(f"train={path}",), destdir=destdir
         )
     )
     data = DataFolder.open(destdir)

@@ -54,12 +54,12 @@ def told(
 
 
 @pytest.fixture(scope="module")
-def encoder(labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def encoder(labeled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An encoder alone, pre-trained for an update by UniLM."""
     place = tmp_path_factory.mktemp("unilm") / "run"
     at = [
         "pretrain",
-        str(labelled / "data"),
+        str(labeled / "data"),
         "--objective",
         "unilm",
         "--tokens-per-sample",
@@ -75,11 +75,11 @@ def encoder(labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("task", [HEADLINES, TALK], ids=["summarize", "respond"])
 def test_how_much_a_decoder_uses_the_text_is_measured(
-    task: list[str], labelled: Path, tmp_path: Path
+    task: list[str], labeled: Path, tmp_path: Path
 ) -> None:
     """A decoder that is trained for an update hardly reads, but another text changes its loss."""
     asked = ["--eval-source-use", "--max-valid-rows", "8"]
-    (measured,) = finetune(labelled, tmp_path / "run", *task, *asked, *TINY, updates=1)
+    (measured,) = finetune(labeled, tmp_path / "run", *task, *asked, *TINY, updates=1)
     (use,) = [value for name, value in measured.items() if "source_use." in name]
     assert 0 < abs(use) < 1
 
@@ -88,13 +88,13 @@ def test_how_much_a_decoder_uses_the_text_is_measured(
 def test_an_encoder_alone_writes_from_a_table(
     task: list[str],
     encoder: Path,
-    labelled: Path,
+    labeled: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Its validation perplexity is that of `generate`, which appends one [M] per step."""
     measured = finetune(
-        labelled, tmp_path / "run", *task, "--init-from", str(encoder), *REST, updates=3
+        labeled, tmp_path / "run", *task, "--init-from", str(encoder), *REST, updates=3
     )
     capsys.readouterr()
     made = Checkpoint.open(tmp_path / "run")
@@ -181,12 +181,12 @@ def test_an_encoder_alone_learns_to_write(tmp_path: Path) -> None:
     (["--decoder-layers", "0"], 0, "encoder"), ([], 1, "decoder"), (["--writer", "encoder"], 0, "encoder"),
 ])  # fmt: skip
 def test_who_writes_from_scratch(
-    said: list[str], decoder: int, writer: str, labelled: Path, tmp_path: Path
+    said: list[str], decoder: int, writer: str, labeled: Path, tmp_path: Path
 ) -> None:
     shape = [x for x in TINY if x not in ("--decoder-layers",)]
     shape.pop(shape.index("--encoder-layers") + 2)
     finetune(
-        labelled,
+        labeled,
         tmp_path / "run",
         *HEADLINES,
         *shape,
@@ -201,7 +201,7 @@ def test_who_writes_from_scratch(
 
 
 def test_who_writes_when_weights_are_given(
-    encoder: Path, labelled: Path, tmp_path: Path
+    encoder: Path, labeled: Path, tmp_path: Path
 ) -> None:
     at = [
         *HEADLINES,
@@ -213,14 +213,14 @@ def test_who_writes_when_weights_are_given(
         "--decoder-layers",
         "1",
     ]
-    finetune(labelled, tmp_path / "a", *at, updates=1)
+    finetune(labeled, tmp_path / "a", *at, updates=1)
     made = Checkpoint.open(tmp_path / "a")
     assert (
         made.recipe.model.decoder_layers == 1
         and next(iter(made.writers.values())).writer == "decoder"
     )
     finetune(
-        labelled,
+        labeled,
         tmp_path / "b",
         *HEADLINES,
         *REST,
@@ -234,12 +234,12 @@ def test_who_writes_when_weights_are_given(
 
 
 @pytest.fixture(scope="module")
-def both(labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def both(labeled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Encoder and decoder, pre-trained by MASS."""
     place = tmp_path_factory.mktemp("mass") / "run"
     at = [
         "pretrain",
-        str(labelled / "data"),
+        str(labeled / "data"),
         "--objective",
         "mass",
         "--max-update",
@@ -254,7 +254,7 @@ def both(labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_an_encoder_writes_as_if_the_weights_had_no_decoder(
     both: Path,
-    labelled: Path,
+    labeled: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -276,8 +276,8 @@ def test_an_encoder_writes_as_if_the_weights_had_no_decoder(
         *REST,
         "--eval-rouge",
     ]
-    finetune(labelled, tmp_path / "whole", *at, updates=20)
-    finetune(labelled, tmp_path / "bare", *at, "--decoder-layers", "0", updates=20)
+    finetune(labeled, tmp_path / "whole", *at, updates=20)
+    finetune(labeled, tmp_path / "bare", *at, "--decoder-layers", "0", updates=20)
     assert [
         Checkpoint.open(tmp_path / name).recipe.model.decoder_layers
         for name in ("whole", "bare")
@@ -294,12 +294,12 @@ def test_an_encoder_writes_as_if_the_weights_had_no_decoder(
 
 
 def test_a_decoder_goes_on_as_if_the_weights_had_no_encoder(
-    both: Path, labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    both: Path, labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A language model never learned to read an encoder."""
     at = [
         "pretrain",
-        str(labelled / "data"),
+        str(labeled / "data"),
         "--objective",
         "clm",
         "--init-from",
@@ -329,7 +329,7 @@ def test_a_decoder_goes_on_as_if_the_weights_had_no_encoder(
 
 
 def test_a_batch_of_an_encoder_that_writes(
-    encoder: Path, labelled: Path, tmp_path: Path
+    encoder: Path, labeled: Path, tmp_path: Path
 ) -> None:
     """One sequence holds source and target, both truncated; the target is corrupted in training only."""
     at = [
@@ -344,7 +344,7 @@ def test_a_batch_of_an_encoder_that_writes(
         "--init-from",
         str(encoder),
     ]
-    finetune(labelled, tmp_path / "run", *at, updates=1)
+    finetune(labeled, tmp_path / "run", *at, updates=1)
     trainer, notes = build(Checkpoint.open(tmp_path / "run").recipe)
     (stream,) = trainer.streams.values()
     assert any("sources are cut to 5 tokens (--max-source)" in note for note in notes)
@@ -373,11 +373,11 @@ def test_a_batch_of_an_encoder_that_writes(
 
 
 def test_what_does_not_go_together(
-    encoder: Path, labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    encoder: Path, labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     base = [
         "finetune",
-        labelled / "data",
+        labeled / "data",
         "--save-dir",
         tmp_path / "run",
         "--max-update",
@@ -408,13 +408,13 @@ def test_what_does_not_go_together(
 
 
 def test_a_split_of_a_table(
-    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The output is the same as from the file; references come along in the same order."""
-    finetune(labelled, tmp_path / "run", *HEADLINES, *TINY, updates=2)
+    finetune(labeled, tmp_path / "run", *HEADLINES, *TINY, updates=2)
     search = ["--max-len-a", "0", "--max-len-b", "4", *EXACT]
     plain, _ = told(
-        capsys, "generate", tmp_path / "run", "-i", labelled / "valid.src", *search
+        capsys, "generate", tmp_path / "run", "-i", labeled / "valid.src", *search
     )
     found, _ = told(
         capsys,
@@ -427,7 +427,7 @@ def test_a_split_of_a_table(
         *search,
     )
     assert found == plain
-    wanted = (labelled / "valid.tgt").read_text()
+    wanted = (labeled / "valid.tgt").read_text()
     assert (tmp_path / "ref").read_text() == wanted
     rows, _ = told(
         capsys,
@@ -441,13 +441,13 @@ def test_a_split_of_a_table(
     )
     assert [json.loads(row)["reference"] for row in rows] == wanted.splitlines()
     assert [json.loads(row)["source"] for row in rows] == (
-        labelled / "valid.src"
+        labeled / "valid.src"
     ).read_text().splitlines()
     _, err = told(
         capsys, "generate", tmp_path / "run", "--gen-subset", "test", *search, status=2
     )
     assert err == [
-        f"error: {labelled / 'data'}: has no test split of heads",
+        f"error: {labeled / 'data'}: has no test split of heads",
         "hint: it has train, valid",
     ]
     _, err = told(
@@ -465,11 +465,11 @@ def test_a_split_of_a_table(
 
 
 def test_the_task_that_writes_is_named(
-    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Two tasks on one model: their sources are cut as each was trained."""
     recipe = (
-        f'data = "{labelled / "data"}"\nsave_dir = "{tmp_path / "run"}"\n'
+        f'data = "{labeled / "data"}"\nsave_dir = "{tmp_path / "run"}"\n'
         '[stream.short]\ndataset = "heads"\n[stream.short.objective]\nname = "summarize"\nmax_source = 4\nkeep = "end"\n'
         '[stream.talk]\ndataset = "dialogues"\n[stream.talk.objective]\nname = "respond"\nturns = 1\n'
         '[stream.label]\ndataset = "one"\n[stream.label.objective]\nname = "classify"\nlanguage = "en"\n'
@@ -520,15 +520,15 @@ def test_the_task_that_writes_is_named(
         capsys, *way[:2], *way[4:], "--stream", "talk", "--gen-subset", "valid"
     )
     assert len(subset) == sum(
-        line.count("\t") for line in (labelled / "valid.txt").read_text().splitlines()
+        line.count("\t") for line in (labeled / "valid.txt").read_text().splitlines()
     )
 
 
 def test_a_pair_too_long_to_score_is_named(
-    encoder: Path, labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    encoder: Path, labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     finetune(
-        labelled,
+        labeled,
         tmp_path / "run",
         *HEADLINES,
         "--init-from",
@@ -553,12 +553,12 @@ def test_a_pair_too_long_to_score_is_named(
 
 
 def test_what_says_nothing_and_what_is_a_table_is_said(
-    labelled: Path,
+    labeled: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    finetune(labelled, tmp_path / "run", *HEADLINES, *TINY, updates=1)
+    finetune(labeled, tmp_path / "run", *HEADLINES, *TINY, updates=1)
     text = save(tmp_path / "text", ["ba be", "", "bo"])
     at = ["generate", tmp_path / "run", "--max-len-b", "3", *EXACT, "-i"]
     assert not any("warning" in line for line in told(capsys, *at, text)[1])
@@ -574,18 +574,18 @@ def test_what_says_nothing_and_what_is_a_table_is_said(
 
 
 def test_a_run_that_goes_on_keeps_what_it_began_with(
-    encoder: Path, labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    encoder: Path, labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     at = [*HEADLINES, *REST, "--init-from", str(encoder)]
-    finetune(labelled, tmp_path / "other", *at, updates=1)
-    finetune(labelled, tmp_path / "run", *at, updates=1)
-    finetune(labelled, tmp_path / "run", *at[:-2], updates=2)
+    finetune(labeled, tmp_path / "other", *at, updates=1)
+    finetune(labeled, tmp_path / "run", *at, updates=1)
+    finetune(labeled, tmp_path / "run", *at[:-2], updates=2)
     assert (
         Checkpoint.open(tmp_path / "run/checkpoints/last").recipe.init_from == encoder
     )
     base = [
         "finetune",
-        labelled / "data",
+        labeled / "data",
         "--save-dir",
         tmp_path / "run",
         "--max-update",
@@ -596,16 +596,16 @@ def test_a_run_that_goes_on_keeps_what_it_began_with(
         f"error: --init-from {tmp_path / 'other'}: {tmp_path / 'run'} holds a run that began with {encoder}",
         "hint: start another run with --save-dir, or leave it out to continue",
     ]
-    finetune(labelled, tmp_path / "run", *at, updates=3)
+    finetune(labeled, tmp_path / "run", *at, updates=3)
     begun = [*at, "--init-stacks", "encoder", "--init-new", "mean"]
-    finetune(labelled, tmp_path / "stacks", *begun, updates=1)
-    finetune(labelled, tmp_path / "stacks", *at, updates=2)
+    finetune(labeled, tmp_path / "stacks", *begun, updates=1)
+    finetune(labeled, tmp_path / "stacks", *at, updates=2)
     kept = Checkpoint.open(tmp_path / "stacks/checkpoints/last").recipe
     assert (kept.init_stacks, kept.init_new) == ("encoder", "mean")
     for flag, other in (("--init-stacks", "decoder"), ("--init-new", "random")):
         again = [
             "finetune",
-            labelled / "data",
+            labeled / "data",
             "--save-dir",
             tmp_path / "stacks",
             "--max-update",
@@ -617,7 +617,7 @@ def test_a_run_that_goes_on_keeps_what_it_began_with(
         )
     fresh = [
         "finetune",
-        labelled / "data",
+        labeled / "data",
         "--save-dir",
         tmp_path / "fresh",
         *HEADLINES,

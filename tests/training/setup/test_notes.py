@@ -38,10 +38,10 @@ def test_lines_without_decoder_positions_are_left_out(
 
 
 def test_columns_that_were_chosen_are_named(
-    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     finetune(
-        labelled,
+        labeled,
         tmp_path / "run",
         "--task",
         "classify",

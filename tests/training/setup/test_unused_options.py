@@ -164,8 +164,8 @@ def test_a_flag_need_be_of_use_to_one_stream_only(toy: Path, tmp_path: Path) -> 
     assert [flag for flag, _ in flags] == ["--short-seq-prob"]
 
 
-def test_tables_have_limits_of_their_own(labelled: Path, tmp_path: Path) -> None:
-    at = [str(labelled / "data"), *SMALL, "--task", "classify", "--table", "one"]
+def test_tables_have_limits_of_their_own(labeled: Path, tmp_path: Path) -> None:
+    at = [str(labeled / "data"), *SMALL, "--task", "classify", "--table", "one"]
     composed(*at)
     assert unused(*at, "--max-source-positions", "64") == [
         (
@@ -173,7 +173,7 @@ def test_tables_have_limits_of_their_own(labelled: Path, tmp_path: Path) -> None
             "labeled examples that are too long are truncated as the options of the task say",
         )
     ]
-    squad = [str(labelled / "data"), *SMALL, "--task", "extract"]
+    squad = [str(labeled / "data"), *SMALL, "--task", "extract"]
     composed(
         *squad, "--null-threshold", "1", "--qa-head", "albert", "--head-dropout", "0.2"
     )

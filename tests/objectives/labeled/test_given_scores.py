@@ -25,16 +25,16 @@ from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.storage.data_folder import DataFolder
 from masscli.models.config import ModelConfig
 from masscli.models.transformer import Transformer
-from masscli.objectives.labelled.choose import Choose
-from masscli.objectives.labelled.classify import Classify
-from masscli.objectives.labelled.options import (
+from masscli.objectives.labeled.choose import Choose
+from masscli.objectives.labeled.classify import Classify
+from masscli.objectives.labeled.options import (
     ChooseOptions,
     ClassifyOptions,
     RegressOptions,
     TagOptions,
 )
-from masscli.objectives.labelled.regress import Regress
-from masscli.objectives.labelled.tag import Tag
+from masscli.objectives.labeled.regress import Regress
+from masscli.objectives.labeled.tag import Tag
 from masscli.objectives.objective import ObjectiveContext
 from tests.toy_tasks import save
 
@@ -50,12 +50,12 @@ ENCODER = {
 }
 
 
-def data_of(labelled: Path, folder: Path, kind: str, lines: Sequence[str]) -> Any:
+def data_of(labeled: Path, folder: Path, kind: str, lines: Sequence[str]) -> Any:
     """A data folder whose only table, called by its format, has these lines in its training part."""
     path = save(folder / f"x.{kind}", lines)
     options: dict[str, Any] = {kind: (f"train={path}",)}
     destdir = folder / "data"
-    run(PreprocessConfig(spm_model=labelled / "data", destdir=destdir, **options))
+    run(PreprocessConfig(spm_model=labeled / "data", destdir=destdir, **options))
     return DataFolder.open(destdir)
 
 
@@ -72,8 +72,8 @@ def objective(made: Any, options: Any, data: DataFolder, name: str) -> Any:
 NUMBERS = ["sentence\tscore", "ba\t-3", "bo\t1", "ga\t7"]
 
 
-def regression(labelled: Path, folder: Path, **options: Any) -> tuple[Regress, Any]:
-    data = data_of(labelled, folder, "tsv", NUMBERS)
+def regression(labeled: Path, folder: Path, **options: Any) -> tuple[Regress, Any]:
+    data = data_of(labeled, folder, "tsv", NUMBERS)
     columns = RegressOptions(label_column="score", **options)
     return objective(Regress, columns, data, "tsv"), data.table("tsv", "train")
 
@@ -89,9 +89,9 @@ def regression(labelled: Path, folder: Path, **options: Any) -> tuple[Regress, A
     ids=str,
 )
 def test_a_prediction_of_the_target_is_the_number_of_the_table(
-    scale: dict[str, float], scaled: list[float], labelled: Path, tmp_path: Path
+    scale: dict[str, float], scaled: list[float], labeled: Path, tmp_path: Path
 ) -> None:
-    made, table = regression(labelled, tmp_path, **scale)
+    made, table = regression(labeled, tmp_path, **scale)
     assert made.targets(table) == pytest.approx(scaled)
     # Only the first output of a row is the number.
     outputs = [np.array([target, 55.0]) for target in scaled]
@@ -101,9 +101,9 @@ def test_a_prediction_of_the_target_is_the_number_of_the_table(
 
 
 def test_correlations_of_predictions_with_the_numbers(
-    labelled: Path, tmp_path: Path
+    labeled: Path, tmp_path: Path
 ) -> None:
-    made, table = regression(labelled, tmp_path)
+    made, table = regression(labeled, tmp_path)
     found = made.compute_metrics(table, [np.array([x, 9.0]) for x in (1.0, 0.0, 5.0)])
     # Means 5/3 and 2; deviations (-14, -2, 16)/3 and (-1, -2, 3).
     assert found["pearson"] == pytest.approx(22 / math.sqrt(152 / 3 * 14))
@@ -112,9 +112,9 @@ def test_correlations_of_predictions_with_the_numbers(
 
 
 def test_the_loss_of_numbers_is_the_sum_of_squares(
-    labelled: Path, tmp_path: Path
+    labeled: Path, tmp_path: Path
 ) -> None:
-    made, _ = regression(labelled, tmp_path)
+    made, _ = regression(labeled, tmp_path)
     scores = torch.tensor([[1.0], [0.5], [-1.0]])
     loss, reported = made.loss(scores, torch.tensor([0.0, 0.5, 1.0]))
     assert float(loss) == float(reported) == 5.0
@@ -130,10 +130,10 @@ def test_the_loss_of_numbers_is_the_sum_of_squares(
     ],
 )
 def test_numbers_that_teach_nothing_are_refused(
-    numbers: list[str], message: str, labelled: Path, tmp_path: Path
+    numbers: list[str], message: str, labeled: Path, tmp_path: Path
 ) -> None:
     rows = [f"ba\t{number}" for number in numbers]
-    data = data_of(labelled, tmp_path, "tsv", ["sentence\tscore", *rows])
+    data = data_of(labeled, tmp_path, "tsv", ["sentence\tscore", *rows])
     # A scale that is given makes equal numbers no better.
     options = RegressOptions(label_column="score", low=0.0, high=9.0)
     with pytest.raises(MasscliError) as caught:
@@ -145,11 +145,11 @@ def test_numbers_that_teach_nothing_are_refused(
 
 
 def classification(
-    labelled: Path, folder: Path, gold: Sequence[str], **options: Any
+    labeled: Path, folder: Path, gold: Sequence[str], **options: Any
 ) -> tuple[Classify, Any]:
     """A classifier, and the table of these labels, from which it has its own."""
     lines = ["sentence\tlabel", *(f"ba\t{label}" for label in gold)]
-    data = data_of(labelled, folder, "tsv", lines)
+    data = data_of(labeled, folder, "tsv", lines)
     made = objective(Classify, ClassifyOptions(**options), data, "tsv")
     return made, data.table("tsv", "train")
 
@@ -160,11 +160,11 @@ def outputs_of(labels: Sequence[str], *chosen: str) -> list[Any]:
 
 
 def test_f1_is_that_of_one_of_two_labels_or_the_mean_over_more(
-    labelled: Path, tmp_path: Path
+    labeled: Path, tmp_path: Path
 ) -> None:
     gold = ["no", "yes", "yes", "yes", "no"]
     said = ["no", "yes", "no", "yes", "yes"]
-    made, table = classification(labelled, tmp_path, gold)
+    made, table = classification(labeled, tmp_path, gold)
     found = made.compute_metrics(table, outputs_of(["no", "yes"], *said))
     # 2 right and 1 wrong "yes" of 3; 1 right and 1 wrong "no" of 2.
     assert found["accuracy"] == pytest.approx(3 / 5)
@@ -177,17 +177,17 @@ def test_f1_is_that_of_one_of_two_labels_or_the_mean_over_more(
 
 
 def test_examples_without_a_gold_label_are_not_measured(
-    labelled: Path, tmp_path: Path
+    labeled: Path, tmp_path: Path
 ) -> None:
     gold = ["a", "?", "b", "c", "?"]
-    made, table = classification(labelled, tmp_path, gold, no_gold="?")
+    made, table = classification(labeled, tmp_path, gold, no_gold="?")
     assert made.options.labels == ("a", "b", "c")
     targets = made.targets(table).tolist()
     assert [targets[0], *targets[2:4]] == [0, 1, 2]
     assert {targets[1], targets[4]} <= set(made.ignored_targets)
-    [warning] = made.data_warnings(made.table_dataset(table, labelled=True))
+    [warning] = made.data_warnings(made.table_dataset(table, labeled=True))
     assert warning.startswith("2 of 5 examples have no gold label")
-    assert made.data_warnings(made.table_dataset(table, labelled=False)) == []
+    assert made.data_warnings(made.table_dataset(table, labeled=False)) == []
     found = made.compute_metrics(table, outputs_of("abc", "a", "a", "b", "b", "b"))
     assert found["accuracy"] == pytest.approx(2 / 3)
     # 1 for "a", 2/3 for "b", 0 for "c".
@@ -195,9 +195,9 @@ def test_examples_without_a_gold_label_are_not_measured(
 
 
 def test_a_label_comes_with_the_softmax_of_its_scores(
-    labelled: Path, tmp_path: Path
+    labeled: Path, tmp_path: Path
 ) -> None:
-    made, table = classification(labelled, tmp_path, ["a", "b", "c"])
+    made, table = classification(labeled, tmp_path, ["a", "b", "c"])
     scores = [math.log(2), math.log(1), math.log(5)]
     [found] = made.decode_predictions(table, [np.array(scores)])
     assert found.text == found.details["label"] == "c"
@@ -215,22 +215,22 @@ def test_a_label_comes_with_the_softmax_of_its_scores(
     ],
 )
 def test_labels_that_contradict_each_other_are_refused(
-    options: dict[str, Any], message: str, labelled: Path, tmp_path: Path
+    options: dict[str, Any], message: str, labeled: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(MasscliError) as caught:
-        classification(labelled, tmp_path, ["a", "b"], **options)
+        classification(labeled, tmp_path, ["a", "b"], **options)
     assert caught.value.message.startswith(message)
 
 
 # -- tags --------------------------------------------------------------------------------------------------------------
 
 
-def tagging(labelled: Path, folder: Path, tags: str, **options: Any) -> tuple[Tag, Any]:
+def tagging(labeled: Path, folder: Path, tags: str, **options: Any) -> tuple[Tag, Any]:
     """A tagger, and the table of sentences of `ba`, whose tags are letters and which blanks separate."""
     lines = []
     for sentence in tags.split():
         lines += [*(f"ba\t{tag}" for tag in sentence), ""]
-    data = data_of(labelled, folder, "conll", lines)
+    data = data_of(labeled, folder, "conll", lines)
     made = objective(Tag, TagOptions(**options), data, "conll")
     return made, data.table("conll", "train")
 
@@ -254,10 +254,10 @@ def tag_outputs(made: Tag, *sentences: str) -> list[Any]:
     ],
 )
 def test_which_label_words_have_that_are_not_read(
-    tags: str, given: str, label: str, labelled: Path, tmp_path: Path
+    tags: str, given: str, label: str, labeled: Path, tmp_path: Path
 ) -> None:
     """O, or else the most frequent one, of equally frequent ones the first of the alphabet."""
-    made, table = tagging(labelled, tmp_path, tags, truncated_label=given)
+    made, table = tagging(labeled, tmp_path, tags, truncated_label=given)
     assert made.options.truncated_label == label
     short = Tag(replace(made.options, max_length=8), made.context)
     # Two of the eight tokens are special, and a word is read if its first one fits.
@@ -278,17 +278,17 @@ def test_which_label_words_have_that_are_not_read(
 
 
 def test_a_label_for_words_that_are_not_read_must_be_one(
-    labelled: Path, tmp_path: Path
+    labeled: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(MasscliError) as caught:
-        tagging(labelled, tmp_path, "XO", truncated_label="Z")
+        tagging(labeled, tmp_path, "XO", truncated_label="Z")
     assert caught.value.message.startswith("--truncated-label Z: is not a label of ")
 
 
 def test_labels_without_entities_are_measured_one_by_one(
-    labelled: Path, tmp_path: Path
+    labeled: Path, tmp_path: Path
 ) -> None:
-    made, table = tagging(labelled, tmp_path, "XXY YO")
+    made, table = tagging(labeled, tmp_path, "XXY YO")
     assert made.metric_names == ("accuracy", "f1")
     found = made.compute_metrics(table, tag_outputs(made, "XYY", "XO"))
     # F1 is 1/2 for X (one of two, and one too many), 1/2 for Y and 1 for O.
@@ -298,7 +298,7 @@ def test_labels_without_entities_are_measured_one_by_one(
 # -- choices -----------------------------------------------------------------------------------------------------------
 
 
-def choosing(labelled: Path, folder: Path, labels: Sequence[Any]) -> tuple[Choose, Any]:
+def choosing(labeled: Path, folder: Path, labels: Sequence[Any]) -> tuple[Choose, Any]:
     """A task of examples with two, three, four, ... choices."""
     rows = [
         json.dumps(
@@ -306,14 +306,14 @@ def choosing(labelled: Path, folder: Path, labels: Sequence[Any]) -> tuple[Choos
         )
         for n, label in enumerate(labels, 2)
     ]
-    data = data_of(labelled, folder, "jsonl", rows)
+    data = data_of(labeled, folder, "jsonl", rows)
     return objective(Choose, ChooseOptions(), data, "jsonl"), data.table(
         "jsonl", "train"
     )
 
 
-def test_a_choice_is_that_with_the_best_score(labelled: Path, tmp_path: Path) -> None:
-    made, table = choosing(labelled, tmp_path, [1, "C", 0])
+def test_a_choice_is_that_with_the_best_score(labeled: Path, tmp_path: Path) -> None:
+    made, table = choosing(labeled, tmp_path, [1, "C", 0])
     outputs = [
         np.log([1.0, 3.0]),
         np.log([2.0, 2.0, 1.0]),
@@ -327,16 +327,16 @@ def test_a_choice_is_that_with_the_best_score(labelled: Path, tmp_path: Path) ->
 
 
 def test_choices_that_an_example_does_not_have_get_no_probability(
-    labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    labeled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made, table = choosing(labelled, tmp_path, [1, "C", 0])
+    made, table = choosing(labeled, tmp_path, [1, "C", 0])
     scores = [[0.0, 1.0], [0.5, -1.0, 2.0], [3.0, 0.0, 0.0, 1.0]]
 
     def given(model: Any, batch: Any) -> tuple[list[Tensor], Tensor]:
         return [torch.tensor(row) for row in scores], torch.zeros(0)
 
     monkeypatch.setattr(made, "scores", given)
-    dataset = made.table_dataset(table, labelled=True)
+    dataset = made.table_dataset(table, labeled=True)
     batch = made.collator()([dataset[row] for row in range(3)], [])
     losses = made(None, batch)
     wanted = sum(
@@ -349,9 +349,9 @@ def test_choices_that_an_example_does_not_have_get_no_probability(
 
 @pytest.mark.parametrize("weight", [0.0, 0.5])
 def test_a_decoder_that_chooses_can_be_a_language_model_of_what_it_reads(
-    weight: float, labelled: Path, tmp_path: Path
+    weight: float, labeled: Path, tmp_path: Path
 ) -> None:
-    _, table = choosing(labelled, tmp_path, [1, "C"])
+    _, table = choosing(labeled, tmp_path, [1, "C"])
     data = DataFolder.open(tmp_path / "data")
     model = from_dict(
         ModelConfig, {**ENCODER, "encoder_layers": 0, "decoder_layers": 1}
@@ -359,7 +359,7 @@ def test_a_decoder_that_chooses_can_be_a_language_model_of_what_it_reads(
     context = ObjectiveContext(make_framing(model, data.vocab, ()), model, "jsonl")
     options = ChooseOptions(lm_weight=weight)
     made = Choose(Choose.fill_from_data(options, data, "jsonl"), context)
-    dataset = made.table_dataset(table, labelled=True)
+    dataset = made.table_dataset(table, labeled=True)
     batch = made.collator()([dataset[row] for row in range(2)], [])
     losses = made(Transformer(model, data.vocab.size, ()), batch)
     wanted = {"choose": 1.0, "lm": 0.5} if weight else {"choose": 1.0}
@@ -376,11 +376,11 @@ def test_a_decoder_that_chooses_can_be_a_language_model_of_what_it_reads(
     ],
 )
 def test_an_example_that_asks_nothing_is_named(
-    row: dict[str, Any], message: str, labelled: Path, tmp_path: Path
+    row: dict[str, Any], message: str, labeled: Path, tmp_path: Path
 ) -> None:
     rows = [{"context": "ba", "choices": ["bo", "ga"], "label": 1}, row]
     lines = [json.dumps({"context": "ba", **each}) for each in rows]
-    data = data_of(labelled, tmp_path, "jsonl", lines)
+    data = data_of(labeled, tmp_path, "jsonl", lines)
     with pytest.raises(MasscliError) as caught:
         Choose.fill_from_data(ChooseOptions(), data, "jsonl")
     assert caught.value.message == f"{tmp_path / 'x.jsonl'}:2: {message}"

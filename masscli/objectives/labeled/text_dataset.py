@@ -14,7 +14,7 @@ from masscli.data.batches.batch import Batch, Labels
 from masscli.data.batches.dataset import Example
 from masscli.data.batches.sequences import truncated_pair_lengths
 from masscli.data.storage.tables import Table
-from masscli.objectives.labelled.auxiliary_lm import LM_TERM, next_token_labels
+from masscli.objectives.labeled.auxiliary_lm import LM_TERM, next_token_labels
 from masscli.objectives.shared.sequence_reader import SequenceReader
 
 

@@ -16,8 +16,8 @@ from masscli.data.batches.batch import Batch, Ids, Labels
 from masscli.data.batches.dataset import Example
 from masscli.data.formats.multiple_choice import QUESTION
 from masscli.data.storage.tables import WITH_QUESTION, Table
-from masscli.objectives.labelled.auxiliary_lm import LM_TERM, next_token_labels
-from masscli.objectives.labelled.options import ChooseOptions
+from masscli.objectives.labeled.auxiliary_lm import LM_TERM, next_token_labels
+from masscli.objectives.labeled.options import ChooseOptions
 from masscli.objectives.shared.sequence_reader import SequenceReader
 
 

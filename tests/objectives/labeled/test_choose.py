@@ -14,7 +14,7 @@ from masscli.cli.preprocess import run
 from masscli.core.errors import MasscliError
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.storage.data_folder import DataFolder
-from masscli.objectives.labelled.choose import Choose
+from masscli.objectives.labeled.choose import Choose
 from masscli.training.setup.build import build
 from tests.task_commands import predict, refused
 from tests.toy_tasks import ENCODER, TINY, finetune, save
@@ -40,14 +40,14 @@ def test_a_list_is_no_text(
     row: dict[str, object],
     options: list[str],
     message: str,
-    labelled: Path,
+    labeled: Path,
     tmp_path: Path,
 ) -> None:
     other = {**row, "label": 1} if row.get("label") == 0 else row
     path = save(tmp_path / "x.jsonl", [json.dumps(row), json.dumps(other)])
     run(
         PreprocessConfig(
-            spm_model=labelled / "data", jsonl=(str(path),), destdir=tmp_path / "data"
+            spm_model=labeled / "data", jsonl=(str(path),), destdir=tmp_path / "data"
         )
     )
     found = refused(
@@ -64,7 +64,7 @@ def test_a_list_is_no_text(
 
 @pytest.mark.parametrize("question", ["question", "Question"])
 def test_the_question_is_read_whatever_the_choices_are_called(
-    question: str, labelled: Path, tmp_path: Path
+    question: str, labeled: Path, tmp_path: Path
 ) -> None:
     """As in RACE, where they are called options."""
     rows = [
@@ -79,7 +79,7 @@ def test_the_question_is_read_whatever_the_choices_are_called(
     ] * 2
     run(
         PreprocessConfig(
-            spm_model=labelled / "data",
+            spm_model=labeled / "data",
             jsonl=(str(save(tmp_path / "x.jsonl", rows)),),
             destdir=tmp_path / "data",
         )
@@ -101,13 +101,13 @@ def test_the_question_is_read_whatever_the_choices_are_called(
     assert data.tokenizer().decode(example.fields[1].tolist(), "en") == "di ba"
 
 
-def test_the_question_may_be_all_that_there_is(labelled: Path, tmp_path: Path) -> None:
+def test_the_question_may_be_all_that_there_is(labeled: Path, tmp_path: Path) -> None:
     """Tests of common sense have no text to read: the question is read once, as the context."""
     rows = [{"Question": "di bo", "choices": ["ba", "bo"], "label": n} for n in (0, 1)]
     path = save(tmp_path / "x.jsonl", [json.dumps(row) for row in rows])
     run(
         PreprocessConfig(
-            spm_model=labelled / "data", jsonl=(str(path),), destdir=tmp_path / "data"
+            spm_model=labeled / "data", jsonl=(str(path),), destdir=tmp_path / "data"
         )
     )
     task = ["--task", "choose", "--context-column", "question", *ENCODER]
@@ -132,14 +132,14 @@ def test_the_question_may_be_all_that_there_is(labelled: Path, tmp_path: Path) -
 
 
 def test_the_name_of_what_is_joined_with_the_question_is_reserved(
-    labelled: Path, tmp_path: Path
+    labeled: Path, tmp_path: Path
 ) -> None:
     row = {"context": "a", "choices": ["b", "a"], "choices+question": ["b", "a"]}
     path = save(tmp_path / "x.jsonl", [json.dumps(row)])
     with pytest.raises(MasscliError) as error:
         run(
             PreprocessConfig(
-                spm_model=labelled / "data", jsonl=(str(path),), destdir=tmp_path / "d"
+                spm_model=labeled / "data", jsonl=(str(path),), destdir=tmp_path / "d"
             )
         )
     assert error.value.message == (
@@ -148,7 +148,7 @@ def test_the_name_of_what_is_joined_with_the_question_is_reserved(
 
 
 @pytest.mark.parametrize("frame", ["gpt", "bert"])
-def test_where_a_question_is_read(frame: str, labelled: Path, tmp_path: Path) -> None:
+def test_where_a_question_is_read(frame: str, labeled: Path, tmp_path: Path) -> None:
     """GPT reads the question after the context, BERT joins it with each choice."""
     rows = [
         json.dumps(
@@ -163,7 +163,7 @@ def test_where_a_question_is_read(frame: str, labelled: Path, tmp_path: Path) ->
     path = save(tmp_path / "x.jsonl", rows)
     run(
         PreprocessConfig(
-            spm_model=labelled / "data",
+            spm_model=labeled / "data",
             jsonl=(f"train={path}", f"valid={path}"),
             destdir=tmp_path / "data",
         )
@@ -251,10 +251,10 @@ def test_where_a_question_is_read(frame: str, labelled: Path, tmp_path: Path) ->
 
 
 def test_choose_finds_the_right_one_wherever_it_stands(
-    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     measured = finetune(
-        labelled, tmp_path / "run", "--task", "choose", *ENCODER, updates=60
+        labeled, tmp_path / "run", "--task", "choose", *ENCODER, updates=60
     )
     assert measured[-1]["accuracy"] > 0.9
     row = {"context": "ba bo", "choices": ["bi", "ga", "du", "fe"]}
@@ -271,7 +271,7 @@ def test_choose_finds_the_right_one_wherever_it_stands(
     bad = save(tmp_path / "y.jsonl", [json.dumps({**row, "label": 4})])
     run(
         PreprocessConfig(
-            spm_model=labelled / "data", jsonl=(str(bad),), destdir=tmp_path / "data"
+            spm_model=labeled / "data", jsonl=(str(bad),), destdir=tmp_path / "data"
         )
     )
     found = refused(

@@ -15,8 +15,8 @@ from masscli.core.errors import MasscliError
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.storage.data_folder import DataFolder
 from masscli.models.config import ModelConfig
-from masscli.objectives.labelled.classify import Classify
-from masscli.objectives.labelled.options import ClassifyOptions
+from masscli.objectives.labeled.classify import Classify
+from masscli.objectives.labeled.options import ClassifyOptions
 from masscli.objectives.objective import ObjectiveContext
 from tests.task_commands import predict, refused
 from tests.toy_tasks import ENCODER, TINY, finetune, save
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
 
 
 def test_classify_learns_predicts_and_is_scored(
-    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = [
         "--task",
@@ -38,17 +38,17 @@ def test_classify_learns_predicts_and_is_scored(
         "--validate-interval-updates",
         "30",
     ]
-    measured = finetune(labelled, tmp_path / "run", *options, updates=60)
+    measured = finetune(labeled, tmp_path / "run", *options, updates=60)
     assert max(m["accuracy"] for m in measured) == 1.0
     assert measured[-1]["classify-one.mcc"] == measured[-1]["mcc"]
     assert "ppl" not in measured[-1], "a choice between labels has no perplexity"
     best = Checkpoint.open(tmp_path / "run")
     assert best.recipe.stream["classify-one"].objective.labels == ("no", "yes")  # type: ignore[attr-defined]
-    labels = predict(capsys, tmp_path / "run", "--input", labelled / "valid.tsv")
+    labels = predict(capsys, tmp_path / "run", "--input", labeled / "valid.tsv")
     (tmp_path / "told").write_text(labels)
     against = [
         "--ref",
-        str(labelled / "valid.tsv"),
+        str(labeled / "valid.tsv"),
         "--column",
         "label",
         "--metric",
@@ -62,11 +62,11 @@ def test_classify_learns_predicts_and_is_scored(
     assert values == [
         round(100 * best.metrics[name], 2) for name in ("accuracy", "f1", "mcc")
     ]
-    unlabelled = save(tmp_path / "new.tsv", ["sentence", "ba ga", "", "ba " * 300])
+    unlabeled = save(tmp_path / "new.tsv", ["sentence", "ba ga", "", "ba " * 300])
     rows = [
         json.loads(line)
         for line in predict(
-            capsys, tmp_path / "run", "--input", unlabelled, "--format", "jsonl"
+            capsys, tmp_path / "run", "--input", unlabeled, "--format", "jsonl"
         ).splitlines()
     ]
     assert [row["line"] for row in rows] == [1, 2, 3]
@@ -81,23 +81,23 @@ def test_classify_learns_predicts_and_is_scored(
         == 2
     )
     shown = predict(
-        capsys, tmp_path / "run", "--input", labelled / "valid.tsv", "--format", "tsv"
+        capsys, tmp_path / "run", "--input", labeled / "valid.tsv", "--format", "tsv"
     ).splitlines()
     assert (shown[0], len(shown)) == ("label\tsentence\tprediction\tprobability", 13)
 
 
 def test_what_a_row_gets_does_not_depend_on_the_others(
-    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     finetune(
-        labelled, tmp_path / "run", "--task", "classify", "--table", "two", *ENCODER
+        labeled, tmp_path / "run", "--task", "classify", "--table", "two", *ENCODER
     )
     one, all_ = (
         predict(
             capsys,
             tmp_path / "run",
             "-i",
-            labelled / "valid.pairs.tsv",
+            labeled / "valid.pairs.tsv",
             "--batch-tokens",
             n,
         )
@@ -106,12 +106,12 @@ def test_what_a_row_gets_does_not_depend_on_the_others(
     assert one == all_
 
 
-def test_unknown_labels_and_columns_are_named(labelled: Path, tmp_path: Path) -> None:
+def test_unknown_labels_and_columns_are_named(labeled: Path, tmp_path: Path) -> None:
     path = save(tmp_path / "valid.tsv", ["label\tsentence", "no\tba", "maybe\tbo"])
     run(
         PreprocessConfig(
-            spm_model=labelled / "data",
-            tsv=(f"train={labelled / 'train.tsv'}", f"valid={path}"),
+            spm_model=labeled / "data",
+            tsv=(f"train={labeled / 'train.tsv'}", f"valid={path}"),
             destdir=tmp_path / "data",
         )
     )
@@ -124,7 +124,7 @@ def test_unknown_labels_and_columns_are_named(labelled: Path, tmp_path: Path) ->
         tmp_path / "run",
         *ENCODER,
     ]
-    train = labelled / "train.tsv"
+    train = labeled / "train.tsv"
     first = next(
         n
         for n, line in enumerate(train.read_text().splitlines(), 1)
@@ -161,7 +161,7 @@ def test_unknown_labels_and_columns_are_named(labelled: Path, tmp_path: Path) ->
     assert refused(*on_top, "--lm-weight", 0.5) == no_model
     choose = [
         "finetune",
-        labelled / "data",
+        labeled / "data",
         "--task",
         "choose",
         "--save-dir",
@@ -193,7 +193,7 @@ def test_unknown_labels_and_columns_are_named(labelled: Path, tmp_path: Path) ->
 
 
 def test_columns_are_found_whatever_their_case(
-    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Spelled differently in each file, they are learned, measured and predicted as if they were not."""
     found = {}
@@ -204,13 +204,13 @@ def test_columns_are_found_whatever_their_case(
         (tmp_path / name).mkdir()
         files = []
         for split, head in zip(("train", "valid"), heads, strict=True):
-            rows = (labelled / f"{split}.tsv").read_text().splitlines()[1:]
+            rows = (labeled / f"{split}.tsv").read_text().splitlines()[1:]
             files.append(
                 f"{split}={save(tmp_path / name / f'{split}.tsv', [head, *rows])}"
             )
         run(
             PreprocessConfig(
-                spm_model=labelled / "data",
+                spm_model=labeled / "data",
                 tsv=tuple(files),
                 destdir=tmp_path / name / "data",
             )
@@ -227,7 +227,7 @@ def test_columns_are_found_whatever_their_case(
     two = save(tmp_path / "two.tsv", ["sentence\tLabel\tLABEL", "ba\tno\tno"])
     run(
         PreprocessConfig(
-            spm_model=labelled / "data", tsv=(str(two),), destdir=tmp_path / "two"
+            spm_model=labeled / "data", tsv=(str(two),), destdir=tmp_path / "two"
         )
     )
     at = [
@@ -245,10 +245,10 @@ def test_columns_are_found_whatever_their_case(
     )
 
 
-def test_which_table(labelled: Path, tmp_path: Path) -> None:
+def test_which_table(labeled: Path, tmp_path: Path) -> None:
     at = [
         "finetune",
-        labelled / "data",
+        labeled / "data",
         "--task",
         "classify",
         "--save-dir",
@@ -268,8 +268,8 @@ def test_which_table(labelled: Path, tmp_path: Path) -> None:
     )
 
 
-def test_a_classifier_says_what_it_cannot_read(labelled: Path) -> None:
-    data = DataFolder.open(labelled / "data")
+def test_a_classifier_says_what_it_cannot_read(labeled: Path) -> None:
+    data = DataFolder.open(labeled / "data")
     model = from_dict(
         ModelConfig,
         {

@@ -74,7 +74,7 @@ class TextTaskOptions(SequenceTaskOptions):
 class ClassifyOptions(TextTaskOptions):
     """Predict one of several labels for a text or a pair of texts."""
 
-    implementation: ClassVar[str] = "masscli.objectives.labelled.classify:Classify"
+    implementation: ClassVar[str] = "masscli.objectives.labeled.classify:Classify"
     name: str = "classify"
     """The objective."""
     labels: tuple[str, ...] = ()
@@ -92,7 +92,7 @@ class ClassifyOptions(TextTaskOptions):
 class RegressOptions(TextTaskOptions):
     """Predict a number for a text or a pair of texts."""
 
-    implementation: ClassVar[str] = "masscli.objectives.labelled.regress:Regress"
+    implementation: ClassVar[str] = "masscli.objectives.labeled.regress:Regress"
     name: str = "regress"
     """The objective."""
     low: float | None = None
@@ -106,7 +106,7 @@ class RegressOptions(TextTaskOptions):
 class TagOptions(TableOptions):
     """Predict a label for every word of a sentence."""
 
-    implementation: ClassVar[str] = "masscli.objectives.labelled.tag:Tag"
+    implementation: ClassVar[str] = "masscli.objectives.labeled.tag:Tag"
     formats: ClassVar[tuple[str, ...]] = ("conll",)
     name: str = "tag"
     """The objective."""
@@ -135,7 +135,7 @@ class TagOptions(TableOptions):
 class ChooseOptions(SequenceTaskOptions):
     """Choose one of several texts that may follow a context."""
 
-    implementation: ClassVar[str] = "masscli.objectives.labelled.choose:Choose"
+    implementation: ClassVar[str] = "masscli.objectives.labeled.choose:Choose"
     formats: ClassVar[tuple[str, ...]] = ("jsonl", "swag", "race")
     name: str = "choose"
     """The objective."""

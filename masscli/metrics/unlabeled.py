@@ -20,7 +20,7 @@ LABEL_METRICS = {"accuracy", "f1", "mcc"}
 """The names of the metrics that compare labels, apart from entity F1."""
 
 
-def unlabelled_mark(labels: Iterable[str]) -> str:
+def unlabeled_mark(labels: Iterable[str]) -> str:
     """Return the label that means "no gold label" in data with these labels, or "" if none does.
 
     It is `-` if there are labels apart from `-`, and all of them are labels of SNLI and MNLI. It need not be
@@ -33,7 +33,7 @@ def unlabelled_mark(labels: Iterable[str]) -> str:
     return ""
 
 
-def drop_unlabelled(
+def drop_unlabeled(
     references: Mapping[str, Sequence[str]], options: ScoreConfig
 ) -> tuple[ScoreConfig, list[int] | None]:
     """Return the options with `no_gold` filled in, and the indices (from 0) of examples with a gold label.
@@ -99,5 +99,5 @@ def _default_mark(references: Mapping[str, Sequence[str]], options: ScoreConfig)
     for lines in references.values():
         labels.update(line.strip() for line in lines)
     if NO_GOLD_LABEL in labels and set(options.metric) <= LABEL_METRICS:
-        return unlabelled_mark(labels)
+        return unlabeled_mark(labels)
     return ""

@@ -21,8 +21,8 @@ from masscli.core.errors import MasscliError
 from masscli.data.storage.data_folder import DataFolder
 from masscli.data.storage.tables import Table
 from masscli.metrics import label_measures
-from masscli.objectives.labelled.options import RegressOptions
-from masscli.objectives.labelled.text_objective import TextObjective
+from masscli.objectives.labeled.options import RegressOptions
+from masscli.objectives.labeled.text_objective import TextObjective
 from masscli.objectives.objective import ObjectiveContext, Term
 from masscli.objectives.shared.evaluable_objective import ExampleOutput, Prediction
 from masscli.objectives.shared.table_columns import choose_language, find_text_columns

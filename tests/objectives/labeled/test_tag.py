@@ -15,8 +15,8 @@ from masscli.cli.preprocess import run
 from masscli.core.errors import MasscliError
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.storage.data_folder import DataFolder
-from masscli.objectives.labelled.options import TagOptions
-from masscli.objectives.labelled.tag import Tag
+from masscli.objectives.labeled.options import TagOptions
+from masscli.objectives.labeled.tag import Tag
 from tests.task_commands import predict, refused
 from tests.toy_tasks import ENCODER, finetune, save
 
@@ -24,10 +24,10 @@ pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
 
 
 def test_every_word_is_tagged_even_beyond_the_cut(
-    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     measured = finetune(
-        labelled,
+        labeled,
         tmp_path / "run",
         "--task",
         "tag",
@@ -39,8 +39,8 @@ def test_every_word_is_tagged_even_beyond_the_cut(
     assert (
         "words beyond 8 tokens (--max-length) are not read" in capsys.readouterr().err
     )
-    told = predict(capsys, tmp_path / "run", "--input", labelled / "valid.conll")
-    gold = (labelled / "valid.conll").read_text()
+    told = predict(capsys, tmp_path / "run", "--input", labeled / "valid.conll")
+    gold = (labeled / "valid.conll").read_text()
     assert [line.split("\t")[0] for line in told.splitlines()] == [
         line.split("\t")[0] for line in gold.splitlines()
     ]
@@ -52,7 +52,7 @@ def test_every_word_is_tagged_even_beyond_the_cut(
                 "score",
                 str(tmp_path / "told"),
                 "--ref",
-                str(labelled / "valid.conll"),
+                str(labeled / "valid.conll"),
                 "--metric",
                 "entity-f1",
             ]
@@ -65,12 +65,12 @@ def test_every_word_is_tagged_even_beyond_the_cut(
 
 
 def test_a_word_without_a_piece_has_a_label(
-    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A space of no width, which normal forms drop; first, last, and alone."""
     words = [["ga", "\u200b", "ba"], ["\u200b"], ["\u200b", "ga", "\u200b"]]
-    assert DataFolder.open(labelled / "data").tokenizer().encode("\u200b", "en") == []
-    finetune(labelled, tmp_path / "run", "--task", "tag", *ENCODER, updates=1)
+    assert DataFolder.open(labeled / "data").tokenizer().encode("\u200b", "en") == []
+    finetune(labeled, tmp_path / "run", "--task", "tag", *ENCODER, updates=1)
     path = save(
         tmp_path / "x.conll", [line for sentence in words for line in (*sentence, "")]
     )
@@ -83,13 +83,13 @@ def test_a_word_without_a_piece_has_a_label(
 
 
 def test_words_without_a_piece_are_not_called_too_long(
-    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["ga\tO", "\u200b\tO", *["ba\tB-X"] * 12, "\u200b\tO", ""]
     path = save(tmp_path / "x.conll", words)
     run(
         PreprocessConfig(
-            spm_model=labelled / "data",
+            spm_model=labeled / "data",
             conll=(f"train={path}", f"valid={path}"),
             destdir=tmp_path / "data",
         )
@@ -116,12 +116,12 @@ def conllu(sentences: list[list[str]]) -> list[str]:
 
 
 def test_the_columns_of_conllu_are_known(
-    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Words and labels are FORM and UPOS; a table of these two columns alone gives the same weights."""
     read = [
         [line.split("\t")[0] for line in part.split("\n")]
-        for part in (labelled / "train.conll").read_text().split("\n\n")
+        for part in (labeled / "train.conll").read_text().split("\n\n")
         if part
     ]
     tags = [
@@ -134,7 +134,7 @@ def test_the_columns_of_conllu_are_known(
         path = save(tmp_path / f"x.{name}", lines)
         run(
             PreprocessConfig(
-                spm_model=labelled / "data",
+                spm_model=labeled / "data",
                 conll=(f"train={path}", f"valid={path}"),
                 destdir=tmp_path / name / "data",
             )
@@ -183,14 +183,14 @@ def test_the_columns_of_conllu_are_known(
 
 
 def test_ten_columns_without_numbers_are_not_conllu(
-    labelled: Path, tmp_path: Path
+    labeled: Path, tmp_path: Path
 ) -> None:
     lines = [
         f"{word}" + "\ta" * 8 + f"\t{tag}" for word, tag in (("ba", "O"), ("ga", "B-X"))
     ]
     run(
         PreprocessConfig(
-            spm_model=labelled / "data",
+            spm_model=labeled / "data",
             conll=(f"train={save(tmp_path / 'x.conll', lines)}",),
             destdir=tmp_path / "data",
         )
@@ -206,13 +206,13 @@ def test_ten_columns_without_numbers_are_not_conllu(
 
 
 def test_numbers_of_words_are_not_taken_for_words(
-    labelled: Path, tmp_path: Path
+    labeled: Path, tmp_path: Path
 ) -> None:
     """GermEval has them in its first column, and CoNLL-U Plus; neither has ten columns."""
     lines = ["# http://x\t[2009]", "1\tba\tO\tO", "2\tga\tB-X\tO", "", "1\tbo\tO\tB-X"]
     run(
         PreprocessConfig(
-            spm_model=labelled / "data",
+            spm_model=labeled / "data",
             conll=(f"train={save(tmp_path / 'x.conll', lines)}",),
             destdir=tmp_path / "data",
         )
@@ -226,7 +226,7 @@ def test_numbers_of_words_are_not_taken_for_words(
     lines = ["1\tO", "", "ba\tB-X"]
     run(
         PreprocessConfig(
-            spm_model=labelled / "data",
+            spm_model=labeled / "data",
             conll=(f"train={save(tmp_path / 'y.conll', lines)}",),
             destdir=tmp_path / "other",
         )
@@ -236,7 +236,7 @@ def test_numbers_of_words_are_not_taken_for_words(
 
 
 def test_an_unknown_tag_is_named_with_its_line_and_is_wrong(
-    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It has no loss, and counts as wrong, as in `masscli score`; in the training part it is an error."""
     rows = ["ba\tO", "ga\tB-X", "", "ba\tO", "bo\tI-Z", "bo\tO"]
@@ -247,10 +247,10 @@ def test_an_unknown_tag_is_named_with_its_line_and_is_wrong(
     made, found = {}, {}
     for name, valid in (("x", path), ("y", clean)):
         (tmp_path / name).mkdir()
-        files = (f"train={labelled / 'train.conll'}", f"valid={valid}")
+        files = (f"train={labeled / 'train.conll'}", f"valid={valid}")
         run(
             PreprocessConfig(
-                spm_model=labelled / "data",
+                spm_model=labeled / "data",
                 conll=files,
                 destdir=tmp_path / name / "data",
             )
@@ -296,6 +296,6 @@ def test_an_unknown_tag_is_named_with_its_line_and_is_wrong(
         ": label 'B-X' is not among --labels"
     )
     assert refused(*at, "--tag-column", "1") == (
-        f"{labelled / 'train.conll'}: has no column of labels",
+        f"{labeled / 'train.conll'}: has no column of labels",
         "give words and their labels in columns; see --tag-column",
     )

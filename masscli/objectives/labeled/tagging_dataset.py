@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from masscli.data.batches.batch import Batch, Ids, Labels
 from masscli.data.batches.dataset import Example
 from masscli.data.storage.tables import Table
-from masscli.objectives.labelled.labels import UNKNOWN_LABEL
+from masscli.objectives.labeled.labels import UNKNOWN_LABEL
 from masscli.objectives.shared.batching import example_fields, flatten_positions
 from masscli.objectives.shared.sequence_reader import SequenceReader
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from masscli.objectives.labelled.labels import label_warnings
+from masscli.objectives.labeled.labels import label_warnings
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,8 @@ from masscli.data.batches.dataset import Dataset
 from masscli.data.storage.data_folder import DataFolder
 from masscli.data.storage.tables import Table
 from masscli.metrics import label_measures
-from masscli.metrics.unlabelled import unlabelled_mark
-from masscli.objectives.labelled.labels import (
+from masscli.metrics.unlabeled import unlabeled_mark
+from masscli.objectives.labeled.labels import (
     NO_GOLD_LABEL,
     UNKNOWN_LABEL,
     choose_labels,
@@ -29,10 +29,10 @@ from masscli.objectives.labelled.labels import (
     label_warnings,
     read_label_ids,
 )
-from masscli.objectives.labelled.options import ClassifyOptions
-from masscli.objectives.labelled.softmax import softmax
-from masscli.objectives.labelled.text_dataset import DoubledPairsDataset, TextDataset
-from masscli.objectives.labelled.text_objective import TextObjective
+from masscli.objectives.labeled.options import ClassifyOptions
+from masscli.objectives.labeled.softmax import softmax
+from masscli.objectives.labeled.text_dataset import DoubledPairsDataset, TextDataset
+from masscli.objectives.labeled.text_objective import TextObjective
 from masscli.objectives.objective import ObjectiveContext, Term
 from masscli.objectives.shared.evaluable_objective import ExampleOutput, Prediction
 from masscli.objectives.shared.table_columns import choose_language, find_text_columns
@@ -64,7 +64,7 @@ class Classify(TextObjective):
         no_gold = config.no_gold
         # Some corpora use a special label if the annotators did not agree.
         if no_gold is None:
-            no_gold = unlabelled_mark(config.labels or counts)
+            no_gold = unlabeled_mark(config.labels or counts)
         labels = choose_labels(config.labels, counts, table, no_gold)
         if no_gold in labels:
             raise MasscliError(

@@ -13,7 +13,7 @@ from masscli.api.task_model import TaskModel
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.data.batches.loader import BatchBuilder
 from masscli.data.storage.data_folder import DataFolder
-from masscli.objectives.labelled.classify import Classify
+from masscli.objectives.labeled.classify import Classify
 from masscli.training.setup.build import build
 from tests.task_commands import predict, refused
 from tests.toy_tasks import ENCODER, TINY, finetune
@@ -22,11 +22,11 @@ pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
 
 
 def built(
-    labelled: Path, run_folder: Path, *options: str
+    labeled: Path, run_folder: Path, *options: str
 ) -> tuple[TaskModel, Classify, BatchBuilder]:
     """A trained classifier of pairs, and its validation examples."""
     finetune(
-        labelled,
+        labeled,
         run_folder,
         "--task",
         "classify",
@@ -39,15 +39,15 @@ def built(
     predictor = load(run_folder, device="cpu", precision="fp32").task_model()
     objective = predictor.objective
     assert isinstance(objective, Classify)
-    data = DataFolder.open(labelled / "data")
+    data = DataFolder.open(labeled / "data")
     return predictor, objective, BatchBuilder("x", *objective.dataset(data, "valid"), 0)
 
 
 def test_similarity_does_not_know_the_order_of_a_pair(
-    labelled: Path, tmp_path: Path
+    labeled: Path, tmp_path: Path
 ) -> None:
     gpt = ["--encoder-layers", "0", "--both-orders", "--lm-weight", "0.5"]
-    predictor, objective, batch_builder = built(labelled, tmp_path / "run", *gpt)
+    predictor, objective, batch_builder = built(labeled, tmp_path / "run", *gpt)
     batch = batch_builder(np.arange(6), 0)
     swapped_examples = []
     for number in range(6):
@@ -72,10 +72,10 @@ def test_similarity_does_not_know_the_order_of_a_pair(
 
 
 def test_both_orders_of_a_pair_are_within_the_tokens_of_a_batch(
-    labelled: Path, tmp_path: Path
+    labeled: Path, tmp_path: Path
 ) -> None:
     options = ["--encoder-layers", "0", "--both-orders", "--max-tokens", "200"]
-    built(labelled, tmp_path / "run", *options)
+    built(labeled, tmp_path / "run", *options)
     trainer, _ = build(Checkpoint.open(tmp_path / "run").recipe)
     (stream,) = trainer.streams.values()
     sizes = []
@@ -89,7 +89,7 @@ def test_both_orders_of_a_pair_are_within_the_tokens_of_a_batch(
 
 @pytest.mark.parametrize("task", ["classify", "regress"])
 def test_pairs_without_an_order_are_learned_in_both(
-    task: str, labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    task: str, labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Twice as many examples to learn from, and as many as there are to validate on."""
     column = {"classify": "label", "regress": "score"}[task]
@@ -104,7 +104,7 @@ def test_pairs_without_an_order_are_learned_in_both(
         column,
     ]
     small = ["--max-length", "20", "--double-unordered", "--valid-subset", "train"]
-    measured = finetune(labelled, tmp_path / "run", *own, *ENCODER, *small, updates=1)
+    measured = finetune(labeled, tmp_path / "run", *own, *ENCODER, *small, updates=1)
     assert measured, "validated, too, on the split that is learned"
     trainer, _ = build(Checkpoint.open(tmp_path / "run").recipe)
     stream = next(iter(trainer.streams.values()))
@@ -141,14 +141,14 @@ def test_pairs_without_an_order_are_learned_in_both(
     assert (
         len(
             predict(
-                capsys, tmp_path / "run", "-i", labelled / "valid.pairs.tsv"
+                capsys, tmp_path / "run", "-i", labeled / "valid.pairs.tsv"
             ).splitlines()
         )
         == 12
     )
     at = [
         "finetune",
-        labelled / "data",
+        labeled / "data",
         "--save-dir",
         tmp_path / "other",
         *ENCODER,
@@ -169,10 +169,10 @@ def test_pairs_without_an_order_are_learned_in_both(
 
 
 def test_the_auxiliary_language_model_is_a_mean_over_the_tokens_of_each_sequence(
-    labelled: Path, tmp_path: Path
+    labeled: Path, tmp_path: Path
 ) -> None:
     predictor, objective, batch_builder = built(
-        labelled, tmp_path / "run", "--encoder-layers", "0", "--lm-weight", "0.5"
+        labeled, tmp_path / "run", "--encoder-layers", "0", "--lm-weight", "0.5"
     )
     batch = batch_builder(np.arange(4), 0)
     with torch.no_grad():
@@ -195,9 +195,9 @@ def test_the_auxiliary_language_model_is_a_mean_over_the_tokens_of_each_sequence
     assert batch.counts["lm"] == 4
 
 
-def test_padding_changes_no_score(labelled: Path, tmp_path: Path) -> None:
+def test_padding_changes_no_score(labeled: Path, tmp_path: Path) -> None:
     predictor, objective, batch_builder = built(
-        labelled, tmp_path / "run", "--decoder-layers", "0"
+        labeled, tmp_path / "run", "--decoder-layers", "0"
     )
     together = objective.forward_outputs(
         predictor.model, batch_builder(np.arange(8), 0)

@@ -14,7 +14,7 @@ from torch import Tensor
 from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Batch, Labels, Tokens
 from masscli.models.transformer import Transformer
-from masscli.objectives.labelled.options import SequenceTaskOptions
+from masscli.objectives.labeled.options import SequenceTaskOptions
 from masscli.objectives.objective import Term
 from masscli.objectives.shared.batching import non_padding_positions
 from masscli.objectives.shared.sequence_reader import SequenceReader

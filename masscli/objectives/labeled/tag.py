@@ -25,14 +25,14 @@ from masscli.data.storage.data_folder import DataFolder
 from masscli.data.storage.tables import Table
 from masscli.metrics import entities, label_measures
 from masscli.models.transformer import Transformer
-from masscli.objectives.labelled.labels import (
+from masscli.objectives.labeled.labels import (
     UNKNOWN_LABEL,
     choose_labels,
     label_warnings,
     read_label_ids,
 )
-from masscli.objectives.labelled.options import TagOptions
-from masscli.objectives.labelled.tagging_dataset import TaggingCollator, TaggingDataset
+from masscli.objectives.labeled.options import TagOptions
+from masscli.objectives.labeled.tagging_dataset import TaggingCollator, TaggingDataset
 from masscli.objectives.objective import ObjectiveContext, Term
 from masscli.objectives.shared.classification_head import ClassificationHead
 from masscli.objectives.shared.evaluable_objective import (
@@ -118,13 +118,13 @@ class Tag(PredictiveObjective):
             language=choose_language(config.language, table, data),
         )
 
-    def table_dataset(self, table: Table, labelled: bool) -> TaggingDataset:
+    def table_dataset(self, table: Table, labeled: bool) -> TaggingDataset:
         """Return the sentences of a table, with the labels of their words if `labeled`.
 
         Raises MasscliError if a column is missing, or if a label is not one of those that are learned.
         """
         table.require(self.options.word_column, "--word-column", many=True)
-        label_ids = self._label_ids(table) if labelled else None
+        label_ids = self._label_ids(table) if labeled else None
         return TaggingDataset(table, self.options.word_column, self.reader, label_ids)
 
     def data_warnings(self, dataset: Dataset) -> list[str]:
@@ -188,7 +188,7 @@ class Tag(PredictiveObjective):
         """
         predictions = []
         # The dataset says which words have been read.
-        dataset = self.table_dataset(table, labelled=False)
+        dataset = self.table_dataset(table, labeled=False)
         for row, output in enumerate(outputs):
             words = table.strings(self.options.word_column, row)
             tags, probabilities = self._decode_tags(dataset, row, output)
@@ -207,7 +207,7 @@ class Tag(PredictiveObjective):
 
         The F1 is that of entities if labels mark them (`entity-f1`), else the mean over labels (`f1`).
         """
-        dataset = self.table_dataset(table, labelled=False)
+        dataset = self.table_dataset(table, labeled=False)
         gold = []
         predicted = []
         for row, output in enumerate(outputs):

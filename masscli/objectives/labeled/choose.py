@@ -21,15 +21,15 @@ from masscli.data.formats.multiple_choice import choice_index
 from masscli.data.storage.data_folder import DataFolder
 from masscli.data.storage.tables import Table
 from masscli.models.transformer import Transformer
-from masscli.objectives.labelled.auxiliary_lm import (
+from masscli.objectives.labeled.auxiliary_lm import (
     LM_TERM,
     auxiliary_lm_loss,
     check_auxiliary_lm,
     term_weights,
 )
-from masscli.objectives.labelled.choice_dataset import ChoiceCollator, ChoiceDataset
-from masscli.objectives.labelled.options import ChooseOptions
-from masscli.objectives.labelled.softmax import softmax
+from masscli.objectives.labeled.choice_dataset import ChoiceCollator, ChoiceDataset
+from masscli.objectives.labeled.options import ChooseOptions
+from masscli.objectives.labeled.softmax import softmax
 from masscli.objectives.objective import ObjectiveContext, Term
 from masscli.objectives.shared.classification_head import ClassificationHead
 from masscli.objectives.shared.evaluable_objective import (
@@ -75,14 +75,14 @@ class Choose(PredictiveObjective):
         _read_targets(table, config)
         return replace(config, language=choose_language(config.language, table, data))
 
-    def table_dataset(self, table: Table, labelled: bool) -> Dataset:
+    def table_dataset(self, table: Table, labeled: bool) -> Dataset:
         """Return the examples of a table, with the numbers of the right choices if `labeled`.
 
         Raises MasscliError if a column is missing, an example has fewer than two choices, or a label is
         wrong.
         """
         _check_table(table, self.options)
-        targets = _read_targets(table, self.options) if labelled else None
+        targets = _read_targets(table, self.options) if labeled else None
         return ChoiceDataset(table, self.options, self.reader, targets)
 
     def data_warnings(self, dataset: Dataset) -> list[str]:

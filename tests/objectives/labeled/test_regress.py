@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
 
 
 def test_regress_says_numbers_on_the_scale_of_the_data(
-    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = [
         "--task",
@@ -29,19 +29,19 @@ def test_regress_says_numbers_on_the_scale_of_the_data(
         "--best-metric",
         "pearson",
     ]
-    measured = finetune(labelled, tmp_path / "run", *options, *ENCODER, updates=60)
+    measured = finetune(labeled, tmp_path / "run", *options, *ENCODER, updates=60)
     assert measured[-1]["pearson"] > 0.8
     said = [
         float(line)
         for line in predict(
-            capsys, tmp_path / "run", "--input", labelled / "valid.pairs.tsv"
+            capsys, tmp_path / "run", "--input", labeled / "valid.pairs.tsv"
         ).splitlines()
     ]
     assert len(said) == 12
     assert 3 < sum(said) / 12 < 14
 
 
-def test_a_scale_that_is_none_is_refused(labelled: Path, tmp_path: Path) -> None:
+def test_a_scale_that_is_none_is_refused(labeled: Path, tmp_path: Path) -> None:
     options = [
         "--task",
         "regress",
@@ -54,7 +54,7 @@ def test_a_scale_that_is_none_is_refused(labelled: Path, tmp_path: Path) -> None
     ]
     command = [
         "finetune",
-        str(labelled / "data"),
+        str(labeled / "data"),
         *options,
         *ENCODER,
         "--save-dir",

@@ -16,14 +16,14 @@ from masscli.data.batches.dataset import Collator, Dataset
 from masscli.data.storage.data_folder import DataFolder
 from masscli.data.storage.tables import Table
 from masscli.models.transformer import Transformer
-from masscli.objectives.labelled.auxiliary_lm import (
+from masscli.objectives.labeled.auxiliary_lm import (
     LM_TERM,
     auxiliary_lm_loss,
     check_auxiliary_lm,
     term_weights,
 )
-from masscli.objectives.labelled.options import TextTaskOptions
-from masscli.objectives.labelled.text_dataset import (
+from masscli.objectives.labeled.options import TextTaskOptions
+from masscli.objectives.labeled.text_dataset import (
     DoubledPairsDataset,
     TextCollator,
     TextDataset,
@@ -88,12 +88,12 @@ class TextObjective(PredictiveObjective):
     def loss(self, scores: Tensor, targets: Tensor) -> Term:
         """Return the loss of scores (N, outputs) for targets (N,), summed over examples."""
 
-    def table_dataset(self, table: Table, labelled: bool) -> TextDataset:
+    def table_dataset(self, table: Table, labeled: bool) -> TextDataset:
         """Return the texts of a table, with their targets if `labeled`.
 
         Raises MasscliError if a column is missing, or if a target is none that can be learned.
         """
-        targets = self.targets(table) if labelled else None
+        targets = self.targets(table) if labeled else None
         fields = fields_of_texts(self.options.text_columns, table)
         return TextDataset(table, fields, self.reader, targets, self.ignored_targets)
 
@@ -106,7 +106,7 @@ class TextObjective(PredictiveObjective):
         of the table that are read.
         """
         table = data.table(self.context.dataset_name, split).head(max_examples)
-        original = self.table_dataset(table, labelled=True)
+        original = self.table_dataset(table, labeled=True)
         if not self.options.double_unordered:
             return original, self.collator()
         # The reverse half has the same targets, since the task has no order.
