@@ -28,6 +28,7 @@ import typer
 from masscli.cli.options import check_changed_options
 from masscli.cli.score_inputs import output_lines
 from masscli.cli.search_options import GivenSearch
+from masscli.cli.text_inputs import warn_of_examples
 from masscli.core.config import (
     Flags,
     UnusedOption,
@@ -198,13 +199,7 @@ def _read_input(options: CompareConfig) -> tuple[list[str], list[str] | None]:
 
     Raises MasscliError if there are no lines, or if the number of references differs.
     """
-    for path in (options.input, options.ref):
-        kind = None if path is None else guess_format(path)
-        if kind is not None:
-            print(
-                f"warning: {path}: is read as text, a line at a time, and not as {kind}",
-                file=sys.stderr,
-            )
+    warn_of_examples(options.input, options.ref)
     sources = list(source_lines(options.input))
     if not sources:
         raise MasscliError(
@@ -228,6 +223,9 @@ def _read_outputs(
     read = {}
     for path in paths:
         if path.is_file():
+            # JSON lines are read as what they are.
+            if guess_format(path) != "jsonl":
+                warn_of_examples(path)
             read[path] = output_lines(path)
             _check_number(read[path], str(path), sources)
         elif not path.exists():

@@ -36,6 +36,7 @@ from masscli.cli.output import (
     check_output,
     writer,
 )
+from masscli.cli.text_inputs import warn_of_examples
 from masscli.core.config import (
     Flags,
     Rule,
@@ -198,15 +199,19 @@ def run(
 
 
 def _check_places(options: FilterConfig, source: Path, target: Path) -> None:
-    """Raise MasscliError for an input that can be read only once, and for a result that has no place."""
+    """Raise MasscliError for an input that can be read only once, and for a result that has no place.
+
+    Warn of inputs whose names are those of labeled examples.
+    """
+    named = [entry.partition("=")[2] for entry in (*options.clean, *options.other_lang)]
+    inputs = (source, target, *map(Path, named))
+    warn_of_examples(*inputs)
     for path in (source, target):
         if str(path) == "-" or (path.exists() and not path.is_file()):
             raise MasscliError(
                 f"{path}: is not a file, but text is read more than once",
                 "write it to a file first",
             )
-    named = [entry.partition("=")[2] for entry in (*options.clean, *options.other_lang)]
-    inputs = (source, target, *map(Path, named))
     for path in _kept_files(options):
         check_output(path)
         written = {"--output": path, "--scores": options.scores}

@@ -40,6 +40,7 @@ from masscli.cli.output import (
     writer,
 )
 from masscli.cli.search_options import GivenSearch
+from masscli.cli.text_inputs import warn_of_examples
 from masscli.core import distributed
 from masscli.core.config import UnusedOption, iter_options
 from masscli.core.errors import MasscliError
@@ -410,8 +411,12 @@ def _open_input(
     the file of --reference or else from that split. The references of the split are also written to the file
     of --write-reference.
     """
-    from masscli.data.formats.registry import guess_format
-
+    warn_of_examples(
+        command.reference,
+        command.score_reference,
+        command.prefix,
+        command.constraints,
+    )
     references = (
         translation_lines(command.reference) if command.reference is not None else None
     )
@@ -423,13 +428,9 @@ def _open_input(
                     write(f"{one_line(text)}\n")
         return texts, references or iter(targets)
     path = command.input or Path("-")
-    kind = guess_format(path)
-    # A folder, which cannot be read as text, is refused where it is opened.
-    if kind is not None and not path.is_dir():
-        _warn(
-            f"{path}: is read as text, a line at a time, and not as {kind}; "
-            "its table, preprocessed, is written from with --gen-subset"
-        )
+    warn_of_examples(
+        path, advice="; its table, preprocessed, is written from with --gen-subset"
+    )
     if str(path) == "-" and is_terminal():
         answer = f"{command.buffer_size} lines or an end of file (Ctrl-D) start the translation"
         if command.buffer_size == 1:

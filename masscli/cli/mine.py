@@ -22,6 +22,7 @@ from typing import Annotated, Literal
 import typer
 
 from masscli.cli.output import check_inputs_stay, check_output, writer
+from masscli.cli.text_inputs import warn_of_examples
 from masscli.core.config import Flags, config
 from masscli.core.errors import MasscliError
 from masscli.core.listing import count_of
@@ -66,6 +67,7 @@ def run(
     from masscli.generation.retrieval import sentence_vectors
     from masscli.text.unknown_pieces import count_unknown, list_lines
 
+    warn_of_examples(options.input_source, options.input_target)
     check_output(options.output)
     check_inputs_stay(
         {"--output": options.output}, (options.input_source, options.input_target)

@@ -57,6 +57,7 @@ from masscli.cli.score_formats import (
 from masscli.cli.score_inputs import read_hypotheses, read_references
 from masscli.cli.score_runs import MeasureConfig, score_runs
 from masscli.cli.score_squad import score_squad
+from masscli.cli.text_inputs import warn_of_examples
 from masscli.core.errors import MasscliError
 from masscli.core.listing import count_of
 from masscli.metrics import METRIC_FAMILIES, build_metrics, compare, score, score_lines
@@ -277,6 +278,7 @@ def _select(
 
 def _read_source(path: Path, texts: Texts) -> Sequence[str]:
     """Return the lines of --src. Raises MasscliError if they are not as many as those that are compared."""
+    warn_of_examples(path)
     source = list(source_lines(path))
     for name, lines in texts.hypotheses.items():
         if len(source) != len(lines):

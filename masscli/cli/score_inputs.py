@@ -31,8 +31,8 @@ from masscli.data.formats.record import Record
 from masscli.data.formats.registry import guess_format, read_records
 from masscli.data.storage.case_insensitive import CaseInsensitiveMapping
 from masscli.metrics.config import ScoreConfig
-from masscli.text.corpus import display_path, is_marked_up, iter_lines
-from masscli.text.wmt_markup import read_test_set, translation_lines
+from masscli.text.corpus import display_path, iter_lines
+from masscli.text.wmt_markup import is_test_set, read_test_set, translation_lines
 
 PREDICTION_FIELDS = ("label", "value", "tags")
 """Fields of `masscli predict --format jsonl` that may hold the prediction; the task decides which one."""
@@ -69,7 +69,7 @@ def read_references(paths: Sequence[Path], options: ScoreConfig) -> list[ScoreIn
     """Read the reference files. Raises MasscliError if a format or column is not clear or does not exist."""
     references: list[ScoreInput] = []
     for name, path in _names(paths).items():
-        if options.ref_format is None and is_marked_up(path):
+        if options.ref_format is None and is_test_set(path):
             # Each translation in the file is a reference.
             for translator, lines in read_test_set(path).items():
                 references.append(ScoreInput(f"{name} {translator}".rstrip(), lines))
@@ -172,7 +172,7 @@ def _read_hypothesis(
     name: str, path: Path, options: ScoreConfig, tagged: bool
 ) -> ScoreInput:
     column, flag = options.hyp_column, "--hyp-column"
-    if is_marked_up(path):
+    if is_test_set(path):
         return ScoreInput(name, list(translation_lines(path)))
     format = _format_by_name(path)
     if format == "tsv" and is_csv(path):
@@ -198,7 +198,7 @@ def output_lines(path: Path) -> list[str]:
     Raises MasscliError if a file .jsonl has no outputs of one of them.
     """
     name = display_path(path)
-    if is_marked_up(path):
+    if is_test_set(path):
         return list(translation_lines(path))
     rows = list(iter_lines(path))
     is_jsonl = guess_format(path) == "jsonl"

@@ -32,8 +32,10 @@ LINE_STRIDE = 256
 """Number of lines between two entries of FileScan.offsets."""
 BOM = b"\xef\xbb\xbf"
 SUFFIXES = ("", ".gz", ".xz", ".zst")
-MARKUP_SUFFIXES = frozenset((".sgm", ".sgml", ".xml"))
-"""Suffixes of files that are marked up, such as test sets of WMT (see masscli/text/wmt_markup.py)."""
+MARKUP_SUFFIXES = frozenset(
+    (".sgm", ".sgml", ".xml", ".tmx", ".xlf", ".xliff", ".html", ".htm")
+)
+"""Suffixes of files that are marked up: test sets (see wmt_markup.py), translation memories, web pages."""
 COMPRESSIONS = {".gz": "gzip", ".xz": "xz", ".zst": "zstd"}
 """The name of the compression of a file, by its suffix."""
 _COMPRESSED_BEGINNINGS = {
@@ -80,10 +82,14 @@ def is_compressed(path: Path) -> bool:
     return path.suffix in COMPRESSIONS
 
 
-def is_marked_up(path: Path) -> bool:
-    """Return whether a file's name says that it is marked up, whether or not it is compressed."""
+def format_suffix(path: Path) -> str:
+    """Return the last suffix of a file name that is not one of compression, in lower case, such as `.tsv`.
+
+    Returns an empty string if there is none.
+    """
+    # Such as train.tsv.gz, which is read like train.tsv.
     suffixes = [suffix for suffix in path.suffixes if suffix not in SUFFIXES]
-    return bool(suffixes) and suffixes[-1].lower() in MARKUP_SUFFIXES
+    return suffixes[-1].lower() if suffixes else ""
 
 
 def open_bytes(path: Path) -> BinaryIO:
@@ -169,9 +175,9 @@ def iter_blocks(path: Path) -> Iterator[bytes]:
     longer than MAX_LINE_BYTES.
     """
     # Tags would be learned and translated as words.
-    if is_marked_up(path):
+    if format_suffix(path) in MARKUP_SUFFIXES:
         raise MasscliError(
-            f"{display_path(path)}: SGML and XML are not lines of text",
+            f"{display_path(path)}: {format_suffix(path)} is markup and not lines of text",
             "take out its text, a segment on each line; if it is plain text, rename it",
         )
     with open_bytes(path) as file:

@@ -13,8 +13,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from masscli.core.errors import MasscliError
-from masscli.text.corpus import display_path, is_marked_up, iter_lines, read_text
+from masscli.text.corpus import display_path, format_suffix, iter_lines, read_text
 
+TEST_SET_SUFFIXES = frozenset((".sgm", ".sgml", ".xml"))
+"""Suffixes of the files of test sets."""
 _NO_SEGMENTS = "test sets have <seg id=...>text</seg> in each document; is it plain text with this name?"
 _TAG = re.compile(
     r"<(?P<tag>doc|src|ref|hyp)\b(?P<attributes>[^>]*)>"
@@ -27,14 +29,19 @@ _NAME = re.compile(
 )
 
 
+def is_test_set(path: Path) -> bool:
+    """Return whether a file's name says that it is a test set, whether or not it is compressed."""
+    return format_suffix(path) in TEST_SET_SUFFIXES
+
+
 def source_lines(path: Path) -> Iterator[str]:
     """Return the lines of a text that is to be translated; of a test set, the segments of its source.
 
-    A file is a test set if its name says so (`is_marked_up`). SGML does not mark sources, so the only text of
+    A file is a test set if its name says so (`is_test_set`). SGML does not mark sources, so the only text of
     such a file is taken as the source. Raises MasscliError if there is no text, or several and none is marked
     as the source, or if the file cannot be read.
     """
-    if not is_marked_up(path):
+    if not is_test_set(path):
         return iter_lines(path)
     sources, translations = _read_segments(path)
     if sources:
@@ -45,10 +52,10 @@ def source_lines(path: Path) -> Iterator[str]:
 def translation_lines(path: Path) -> Iterator[str]:
     """Return the lines of a translation; of a test set, the segments of the only translation in it.
 
-    A file is a test set if its name says so (`is_marked_up`). Raises MasscliError if a test set has several
+    A file is a test set if its name says so (`is_test_set`). Raises MasscliError if a test set has several
     translations or none, or if the file cannot be read.
     """
-    if not is_marked_up(path):
+    if not is_test_set(path):
         return iter_lines(path)
     return iter(_only_one(display_path(path), read_test_set(path)))
 

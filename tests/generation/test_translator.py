@@ -669,7 +669,20 @@ def test_one_line_is_singular_and_markup_is_no_text(
         assert generate(capfd, *options)[1] == expected
     constrained = generate(capfd, "-i", "one.en", "--constraints", "one.sgm")
     assert constrained[0] == 2
-    assert "error: one.sgm: SGML and XML are not lines of text" in constrained[2]
+    assert "error: one.sgm: .sgm is markup and not lines of text" in constrained[2]
+
+
+def test_examples_in_the_place_of_text_are_named(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "x.jsonl").write_text("red dog\n", encoding="utf-8")
+    given = ["-i", "x.jsonl", "--reference", "x.jsonl"]
+    for options in (given, ["-i", "x.jsonl", "--score-reference", "x.jsonl"]):
+        _, _, err = generate(capfd, *options)
+        named = [
+            line for line in err.splitlines() if "x.jsonl: is read as text" in line
+        ]
+        assert len(named) == 2
 
 
 def test_no_run_at_all(

@@ -114,7 +114,7 @@ def test_markup_is_never_read_as_lines(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(XML.encode()))
     for read in (lambda: list(iter_lines(path)), lambda: scan_file(path)):
         with pytest.raises(
-            MasscliError, match=r"news.xml.gz: SGML and XML are not lines of text"
+            MasscliError, match=r"news.xml.gz: .xml is markup and not lines of text"
         ):
             read()
 

@@ -12,9 +12,8 @@ from pathlib import Path
 from masscli.core.errors import MasscliError
 from masscli.core.listing import count_of
 from masscli.data.formats.bad_rows import BadRows
-from masscli.data.formats.record import format_suffix
 from masscli.text import corpus
-from masscli.text.corpus import display_path
+from masscli.text.corpus import display_path, format_suffix
 
 # By default Python refuses values of more than 131,072 characters, but a document may be longer.
 csv.field_size_limit(corpus.MAX_LINE_BYTES)

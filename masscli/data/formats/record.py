@@ -9,9 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-
-from masscli.text.corpus import SUFFIXES
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +30,3 @@ class Record:
     """Fields with a long text that consecutive examples have in common, such as a paragraph with
     several questions. The text is tokenized by white-space-separated words, and the character offsets
     of every piece are stored."""
-
-
-def format_suffix(path: Path) -> str:
-    """Return the last suffix of a file name, such as `.tsv`, that is not one of compression.
-
-    Returns an empty string if there is none.
-    """
-    # Such as train.tsv.gz, which is read like train.tsv.
-    suffixes = [suffix for suffix in path.suffixes if suffix not in SUFFIXES]
-    return suffixes[-1] if suffixes else ""

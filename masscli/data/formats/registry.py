@@ -16,12 +16,12 @@ from masscli.data.formats.dialogues import read_dialogues
 from masscli.data.formats.jsonl import read_jsonl
 from masscli.data.formats.lines import read_lines
 from masscli.data.formats.race import article_files, read_race
-from masscli.data.formats.record import Record, format_suffix
+from masscli.data.formats.record import Record
 from masscli.data.formats.squad import read_squad
 from masscli.data.formats.swag import has_swag_columns, read_swag
 from masscli.data.formats.tsv import read_tsv
 from masscli.data.storage.tables import LINE_COLUMN, derived_suffix
-from masscli.text.corpus import display_path
+from masscli.text.corpus import display_path, format_suffix
 
 _SHOWN_LETTERS = 60
 """Maximum number of characters of a value that a message shows."""
@@ -144,6 +144,18 @@ def guess_format(path: Path) -> str | None:
         if suffix in format.suffixes:
             return "tsv" if name == "swag" and not has_swag_columns(path) else name
     return None
+
+
+def read_as_text(path: Path) -> str | None:
+    """Return a remark on a file of lines whose name is that of labeled examples; None for any other file.
+
+    A command that reads lines of text shows it as a warning: such a file has other contents than its lines.
+    """
+    # A folder, which cannot be read as text, is refused where it is opened.
+    kind = None if path.is_dir() else guess_format(path)
+    if kind is None:
+        return None
+    return f"{path}: is read as text, a line at a time, and not as {kind}"
 
 
 def input_files(path: Path, format: str) -> list[Path]:

@@ -11,9 +11,9 @@ from masscli.data.formats.bad_rows import BadRows
 from masscli.data.formats.csv_rows import table_rows
 from masscli.data.formats.json_text import read_objects
 from masscli.data.formats.multiple_choice import choice_record
-from masscli.data.formats.record import Record, format_suffix
+from masscli.data.formats.record import Record
 from masscli.text import corpus
-from masscli.text.corpus import display_path
+from masscli.text.corpus import display_path, format_suffix
 
 REQUIRED = ("sent1", "sent2", "ending0", "ending1")
 """The columns that a file of SWAG must have."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from masscli.core.listing import count_of
-from masscli.data.formats.registry import guess_format
+from masscli.data.formats.registry import guess_format, read_as_text
 from masscli.data.prepare.chunks import text_bytes
 from masscli.data.prepare.inputs import STDIN, RequestedInputs
 from masscli.data.prepare.progress import ProgressReporter
@@ -67,11 +67,12 @@ def scan_files(
 def _warn_of_examples_as_text(
     inputs: RequestedInputs, progress: ProgressReporter
 ) -> None:
-    """Warn of each text file whose name is that of labeled examples, such as one in .jsonl."""
+    """Warn of each file of lines whose name is that of labeled examples, such as text in .jsonl."""
     paths = [path for files in inputs.text for path in files.paths]
+    for labeled in inputs.tables:
+        if labeled.format in ("aligned", "dialogues"):
+            paths += labeled.files
     for path in dict.fromkeys(paths):
-        kind = guess_format(path)
-        if kind is not None:
-            progress.warn(
-                f"{path}: is read as text, a line at a time, and not as {kind}; --{kind} reads examples"
-            )
+        remark = read_as_text(path)
+        if remark is not None:
+            progress.warn(f"{remark}; --{guess_format(path)} reads examples")
