@@ -252,7 +252,7 @@ def _check_sharding(data: Path, folder: Path, device: torch.device) -> Check:
             [prepared], _ = trainer.try_update()
             batch = stream.objective.prepare(trainer.model, prepared.batch.to(device))
             whole = _gradients(trainer, stream.objective, batch)
-            shard_model(trainer.train_step, device)
+            shard_model(trainer.parts.train_step, device)
             sharded = _gradients(trainer, stream.objective, batch)
     finally:
         dist.destroy_process_group()
@@ -272,7 +272,7 @@ def _gradients(
     trainer: Trainer, objective: Objective, batch: Batch
 ) -> dict[str, torch.Tensor]:
     """Return the gradients of a batch by the names of the parameters, put together if they are sharded."""
-    losses = trainer.train_step(objective, batch)
+    losses = trainer.parts.train_step(objective, batch)
     torch.autograd.backward(
         torch.stack([value.loss for value in losses.values()]).sum()
     )

@@ -60,7 +60,7 @@ def show_dry_run(trainer: Trainer, notes: Sequence[str], console: Console) -> No
         console.print(f"update {trainer.state.step + 1}: {shown}")
     for line in _describe_memory(trainer):
         console.print(line)
-    console.print(f"dry run: nothing was written to {trainer.folder}")
+    console.print(f"dry run: nothing was written to {trainer.parts.folder}")
 
 
 def _describe_recipe(recipe: Recipe) -> Iterator[str]:
@@ -102,7 +102,9 @@ def _describe_batch(trainer: Trainer, prepared: PreparedBatch) -> Iterator[str]:
 
 def _first_row(trainer: Trainer, side: Tokens) -> str:
     length = int(side.lengths[0])
-    return " ".join(trainer.tokenizer.ids_to_pieces(side.ids[0, :length].tolist()))
+    return " ".join(
+        trainer.parts.tokenizer.ids_to_pieces(side.ids[0, :length].tolist())
+    )
 
 
 def _describe_memory(trainer: Trainer) -> Iterator[str]:
@@ -111,7 +113,7 @@ def _describe_memory(trainer: Trainer) -> Iterator[str]:
     from masscli.training.fsdp import local_part
     from masscli.training.metric_averager import peak_memory
 
-    trained = [local_part(parameter) for parameter in trainer.names]
+    trained = [local_part(parameter) for parameter in trainer.parts.names]
     everything = [local_part(parameter) for parameter in trainer.model.parameters()]
     for stream in trainer.streams.values():
         everything += [
@@ -134,7 +136,9 @@ def _describe_memory(trainer: Trainer) -> Iterator[str]:
     )
     # The best checkpoints may all be older than the last ones.
     kept = trainer.recipe.checkpoint.keep_last + trainer.recipe.checkpoint.keep_best
-    disk = _size(shutil.disk_usage(_existing_parent(trainer.folder)).free, bytes_each=1)
+    disk = _size(
+        shutil.disk_usage(_existing_parent(trainer.parts.folder)).free, bytes_each=1
+    )
     yield f"disk: up to {kept} checkpoints of {_format(weights + state)} are kept; {_format(disk)} are free"
 
 

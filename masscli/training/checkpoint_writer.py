@@ -2,62 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from pathlib import Path
-
-import torch
-from torch import nn
 
 from masscli.checkpoint import saving
-from masscli.checkpoint.checkpoint import RunState
 from masscli.core import distributed
-from masscli.models.transformer import Transformer
-from masscli.text.tokenizer import Tokenizer
 from masscli.training.events import Event, Saved
 from masscli.training.fsdp import gather_tensors
 from masscli.training.kept_checkpoints import KeptCheckpoints
-from masscli.training.loss_scale import LossScale
 from masscli.training.optim import optimizer_state
-from masscli.training.recipe import Recipe
-from masscli.training.stream import Stream
+from masscli.training.run_parts import RunParts
 from masscli.training.validation import lower_is_better
-from masscli.training.weight_average import WeightAverage
 
 
 class CheckpointWriter:
     """Saves a run: its weights, those of its objectives, the optimizer state, and the progress of the run.
 
-    `folder` is the folder of the run, and `kept` keeps track of its checkpoints. `names` has the name of each
-    trained parameter. `state` is the state of the run, which also records the best score. `average` is the
-    moving average of the weights, or None; with it, checkpoints hold the average in place of the weights.
+    `kept` keeps track of the checkpoints. The state of the run also records the best score. If the run has a
+    moving average of the weights, checkpoints hold the average in place of the weights.
     """
 
-    def __init__(
-        self,
-        recipe: Recipe,
-        folder: Path,
-        model: Transformer,
-        streams: Sequence[Stream],
-        tokenizer: Tokenizer,
-        optimizer: torch.optim.Optimizer,
-        names: Mapping[nn.Parameter, str],
-        scale: LossScale,
-        average: WeightAverage | None,
-        state: RunState,
-        kept: KeptCheckpoints,
-    ) -> None:
-        self.recipe = recipe
-        self.folder = folder
-        self.model = model
-        self.streams = streams
-        self.tokenizer = tokenizer
-        self.optimizer = optimizer
-        self.names = names
-        self.scale = scale
-        self.average = average
-        self.state = state
+    def __init__(self, parts: RunParts, kept: KeptCheckpoints) -> None:
+        self.parts = parts
         self.kept = kept
 
     def save(self, metrics: Mapping[str, float]) -> Iterator[Event]:
@@ -67,15 +34,17 @@ class CheckpointWriter:
         `--no-save` only the best score is recorded. Only rank 0 writes, and yields `Saved`; all processes
         must call this together.
         """
-        config = self.recipe.checkpoint
+        config = self.parts.recipe.checkpoint
         score = metrics.get(config.best_metric)
         is_best = self._record_score(score)
         if not config.save:
             return
         # Everything that changes from update to update must be in the state, or a continued run would
         # differ.
-        self.state.loss_scale = self.scale.value
-        self.state.updates_since_overflow = self.scale.updates_since_overflow
+        self.parts.state.loss_scale = self.parts.scale.value
+        self.parts.state.updates_since_overflow = (
+            self.parts.scale.updates_since_overflow
+        )
         with self.averaged_weights():
             yield from self._write_checkpoint(metrics, score, is_best)
         # No process may end, or continue to the next save, while rank 0 is still writing.
@@ -86,7 +55,11 @@ class CheckpointWriter:
 
         Without `--ema-decay` the context changes nothing.
         """
-        return nullcontext() if self.average is None else self.average.swapped_in()
+        return (
+            nullcontext()
+            if self.parts.average is None
+            else self.parts.average.swapped_in()
+        )
 
     def _write_checkpoint(
         self, metrics: Mapping[str, float], score: float | None, is_best: bool
@@ -97,33 +70,35 @@ class CheckpointWriter:
         set too. Rank 0 writes and yields `Saved`; all processes must call this together.
         """
         # Gathering is collective: every process takes part, and rank 0 writes.
-        weights = gather_tensors(self.model.state_dict())
-        optimizer_tensors = gather_tensors(optimizer_state(self.optimizer, self.names))
+        weights = gather_tensors(self.parts.model.state_dict())
+        optimizer_tensors = gather_tensors(
+            optimizer_state(self.parts.optimizer, self.parts.names)
+        )
         if distributed.rank == 0:
             objective_tensors = {}
-            for stream in self.streams:
+            for stream in self.parts.streams.values():
                 for name, tensor in stream.objective.state_dict().items():
                     objective_tensors[f"{stream.name}.{name}"] = tensor
-            folder = self.folder / "checkpoints"
+            folder = self.parts.folder / "checkpoints"
             path = saving.save_checkpoint(
                 folder,
-                self.recipe,
-                replace(self.state),
+                self.parts.recipe,
+                replace(self.parts.state),
                 metrics,
-                self.tokenizer,
+                self.parts.tokenizer,
                 weights,
                 objective_tensors,
                 optimizer_tensors,
                 # While the model has the averaged weights, the trained weights are stored in `average`.
-                self.average.values if self.average is not None else None,
+                self.parts.average.values if self.parts.average is not None else None,
             )
-            self.kept.add(self.state.step, score, self.state.ends_epoch)
+            self.kept.add(self.parts.state.step, score, self.parts.state.ends_epoch)
             # Links follow a complete checkpoint, so they never point to a part of one.
             saving.link_checkpoint(folder, "last", path)
             if is_best:
                 saving.link_checkpoint(folder, "best", path)
             self.kept.prune()
-            yield Saved(self.state.step, path, is_best)
+            yield Saved(self.parts.state.step, path, is_best)
 
     def _record_score(self, score: float | None) -> bool:
         """Record the score of a validation in the state of the run, and return whether it is the best so far.
@@ -133,24 +108,24 @@ class CheckpointWriter:
         """
         if score is None:
             return False
-        best = self.state.best_score
+        best = self.parts.state.best_score
         if best is None:
             improved = True
-        elif lower_is_better(self.recipe.checkpoint.best_metric):
+        elif lower_is_better(self.parts.recipe.checkpoint.best_metric):
             improved = score < best
         else:
             improved = score > best
         if improved:
-            self.state.best_score = score
-            self.state.validations_since_best = 0
+            self.parts.state.best_score = score
+            self.parts.state.validations_since_best = 0
         else:
-            self.state.validations_since_best += 1
+            self.parts.state.validations_since_best += 1
         return improved
 
     def what_remains(self) -> str:
         """Return a hint for errors: the checkpoint to continue from, or that nothing was saved yet."""
         if self.kept.scores:
-            last = self.folder / "checkpoints" / "last"
+            last = self.parts.folder / "checkpoints" / "last"
             return (
                 f"the run continues from {last}; changed settings need --accept-changes"
             )

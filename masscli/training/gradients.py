@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from masscli.checkpoint.checkpoint import RunState
 from masscli.core import distributed
 from masscli.core.distributed import is_sharded
 from masscli.core.errors import MasscliError
@@ -26,10 +25,8 @@ from masscli.data.batches.batch import Batch
 from masscli.data.batches.loader import PlannedBatch, PreparedBatch
 from masscli.models.transformer import Transformer
 from masscli.objectives.objective import Term
-from masscli.training.fsdp import TrainStep, gathered_model
-from masscli.training.loss_scale import LossScale
-from masscli.training.recipe import Recipe
-from masscli.training.stream import Stream
+from masscli.training.fsdp import gathered_model
+from masscli.training.run_parts import RunParts
 
 BUCKET_SIZE = 2**24
 """Number of elements (64 MiB in fp32) at which a bucket of gradients for one all-reduce is full."""
@@ -42,30 +39,22 @@ several smaller ones."""
 class Gradients:
     """Computes the gradient of an update, times the loss scale, and stores it in the parameters.
 
-    `streams` are by name. `parameters` are those that are trained. `state` is the state of the run:
-    `state.step` is the number of updates made before this one, and `state.oom_retries` is raised here.
+    `step` in the state of the run is the number of updates made before this one, and `oom_retries` is raised
+    here.
     """
 
-    def __init__(
-        self,
-        recipe: Recipe,
-        train_step: TrainStep,
-        streams: Mapping[str, Stream],
-        parameters: Sequence[Tensor],
-        scale: LossScale,
-        state: RunState,
-    ) -> None:
-        self.recipe = recipe
-        self.train_step = train_step
-        self.streams = streams
-        self.parameters = parameters
-        self.scale = scale
-        self.state = state
-        self.device = next(train_step.model.parameters()).device
-        self.sharded = any(is_sharded(p) for p in train_step.model.parameters())
+    def __init__(self, parts: RunParts) -> None:
+        self.recipe = parts.recipe
+        self.train_step = parts.train_step
+        self.streams = parts.streams
+        self.parameters = list(parts.names)
+        self.scale = parts.scale
+        self.state = parts.state
+        self.device = parts.device
+        self.sharded = any(is_sharded(p) for p in parts.model.parameters())
         self.terms: list[tuple[str, str]] = []
         """The (stream, loss term) to which each entry in the tensors of losses and counts belongs."""
-        for stream in streams.values():
+        for stream in self.streams.values():
             self.terms += [(stream.name, term) for term in stream.objective.weights]
         self.generation_seconds = 0.0
         """Seconds that objectives have spent on generation since this was last set to 0."""

@@ -7,28 +7,24 @@ prepared once and used for n updates in a row.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import groupby
 
-from masscli.checkpoint.checkpoint import RunState
 from masscli.core import distributed
 from masscli.data.batches.loader import PlannedBatch, PreparedBatch, load, plan
-from masscli.training.recipe import Recipe
-from masscli.training.stream import Stream
+from masscli.training.run_parts import RunParts
 
 
 class MicroBatches:
-    """The lists of micro-batches of the updates of a run, drawn from its streams, which are given by name.
+    """The lists of micro-batches of the updates of a run, drawn from its streams.
 
-    `state` says how many updates have been made, and where each stream continues.
+    The state of the run says how many updates have been made, and where each stream continues.
     """
 
-    def __init__(
-        self, recipe: Recipe, streams: Mapping[str, Stream], state: RunState
-    ) -> None:
-        self.recipe = recipe
-        self.streams = streams
-        self.state = state
+    def __init__(self, parts: RunParts) -> None:
+        self.recipe = parts.recipe
+        self.streams = parts.streams
+        self.state = parts.state
 
     def __iter__(self) -> Iterator[tuple[list[PlannedBatch], list[PreparedBatch]]]:
         """Yield, for each update, the plans of all its micro-batches and the prepared ones of this process.

@@ -16,10 +16,8 @@ import math
 import signal
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import torch
-from torch import nn
 
 from masscli.checkpoint.checkpoint import RunState
 from masscli.core import distributed
@@ -27,49 +25,25 @@ from masscli.core.errors import MasscliError
 from masscli.core.listing import count_of
 from masscli.data.batches.loader import PlannedBatch, PreparedBatch
 from masscli.data.batches.sampler import Position
-from masscli.models.transformer import Transformer
-from masscli.text.tokenizer import Tokenizer
 from masscli.training.checkpoint_writer import CheckpointWriter
 from masscli.training.events import Evaluated, Event, Finished, Stepped
 from masscli.training.expected_curve import parse_expected_curve
 from masscli.training.frozen_rows import FrozenRows
-from masscli.training.fsdp import (
-    TrainStep,
-    gathered_model,
-)
+from masscli.training.fsdp import gathered_model
 from masscli.training.gradients import Gradients
 from masscli.training.kept_checkpoints import KeptCheckpoints
 from masscli.training.learning_rate import learning_rate
-from masscli.training.loss_scale import LossScale
 from masscli.training.metric_averager import MetricAverager, peak_memory
 from masscli.training.micro_batches import MicroBatches
 from masscli.training.plateau import record_validation
-from masscli.training.recipe import Recipe
+from masscli.training.run_parts import RunParts
 from masscli.training.signals import Interruption, Signals
-from masscli.training.stream import Stream
 from masscli.training.updater import ParameterUpdater
 from masscli.training.validation import (
     ValidationResult,
     Validator,
     lower_is_better,
 )
-from masscli.training.weight_average import WeightAverage
-
-
-def _name_parameters(
-    model: Transformer, streams: Sequence[Stream]
-) -> dict[nn.Parameter, str]:
-    """Return the name of each trained parameter of the model and of the objectives of the streams."""
-    names = {}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            names[parameter] = name
-    for stream in streams:
-        # Streams may have heads of the same name, so theirs carry the stream.
-        for name, parameter in stream.objective.named_parameters():
-            if parameter.requires_grad:
-                names[parameter] = f"objective.{stream.name}.{name}"
-    return names
 
 
 class Progress:
@@ -100,73 +74,34 @@ class Progress:
 
 
 class Trainer:
-    """Trains, validates and saves a model with its streams, as the recipe of the run says.
+    """Trains, validates and saves the model of a run with its streams, as the recipe says.
 
-    Training starts from `state`, which is updated in place. `folder` is the folder of the run, and `kept`
-    keeps track of its checkpoints. `frozen_rows` are the rows of tables that must not change, if any.
+    `kept` keeps track of the checkpoints. `frozen_rows` are the rows of tables that must not change, if any.
     """
 
     def __init__(
         self,
-        recipe: Recipe,
-        folder: Path,
-        train_step: TrainStep,
-        streams: Sequence[Stream],
+        parts: RunParts,
         validator: Validator,
-        tokenizer: Tokenizer,
-        optimizer: torch.optim.Optimizer,
-        state: RunState,
         kept: KeptCheckpoints,
         frozen_rows: FrozenRows,
     ) -> None:
-        self.recipe = recipe
-        self.folder = folder
-        self.tokenizer = tokenizer
-        self.train_step = train_step
-        self.model = train_step.model
-        self.streams = {stream.name: stream for stream in streams}
+        self.parts = parts
+        self.recipe = parts.recipe
+        self.model = parts.model
+        self.streams = parts.streams
+        self.state = parts.state
+        self.device = parts.device
         self.validator = validator
-        self.state = state
-        self.device = next(self.model.parameters()).device
-        self.names = _name_parameters(self.model, streams)
-        """The name of each trained parameter of the model and of the objectives (`objective.STREAM.NAME`)."""
-        uses_fp16 = self.model.compute_dtype == torch.float16
-        self.scale = LossScale(
-            uses_fp16, state.loss_scale, state.updates_since_overflow
-        )
-        self.gradients = Gradients(
-            recipe, train_step, self.streams, list(self.names), self.scale, state
-        )
-        self.micro_batches = MicroBatches(recipe, self.streams, state)
-        average: WeightAverage | None = None
-        if recipe.optim.ema_decay:
-            average = WeightAverage(self.names, recipe.optim.ema_decay)
-        self.writer = CheckpointWriter(
-            recipe,
-            folder,
-            self.model,
-            streams,
-            tokenizer,
-            optimizer,
-            self.names,
-            self.scale,
-            average,
-            state,
-            kept,
-        )
+        self.micro_batches = MicroBatches(parts)
+        self.gradients = Gradients(parts)
+        self.writer = CheckpointWriter(parts, kept)
         self.updater = ParameterUpdater(
-            recipe,
-            self.model,
-            self.names,
-            optimizer,
-            self.gradients,
-            self.scale,
-            frozen_rows,
-            average,
-            state,
-            self.writer.what_remains,
+            parts, self.gradients, frozen_rows, self.writer.what_remains
         )
-        self.signals = Signals(stop_on_usr1=recipe.checkpoint.stop_on_signal == "usr1")
+        self.signals = Signals(
+            stop_on_usr1=self.recipe.checkpoint.stop_on_signal == "usr1"
+        )
 
     # -- the loop --
 
@@ -229,7 +164,7 @@ class Trainer:
             return [], {}
         _, prepared = update
         loss_sums, target_counts = self.gradients.compute(prepared)
-        self.updater.optimizer.zero_grad(set_to_none=True)
+        self.parts.optimizer.zero_grad(set_to_none=True)
         return prepared, self.gradients.mean_losses(loss_sums, target_counts.cpu())
 
     def _set_training_mode(self) -> None:
@@ -473,7 +408,7 @@ class Trainer:
         try:
             with (
                 self.writer.averaged_weights(),
-                gathered_model(self.train_step) as model,
+                gathered_model(self.parts.train_step) as model,
             ):
                 if distributed.world_size > 1:
                     return self.validator.measure(model, check_signals)
@@ -547,7 +482,7 @@ class Trainer:
             targets=int(averager.target_counts.sum()),
             padding=averager.padding_share(),
             seconds=averager.seconds,
-            loss_scale=self.scale.value,
+            loss_scale=self.parts.scale.value,
             overflows=self.state.overflows,
             oom_retries=self.state.oom_retries,
             memory=peak_memory(self.device),

@@ -7,24 +7,20 @@ name the examples that may be responsible, and the checkpoint to continue from.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from masscli.checkpoint.checkpoint import RunState
 from masscli.core import distributed
 from masscli.core.errors import MasscliError
 from masscli.core.listing import list_some
 from masscli.data.batches.loader import PlannedBatch, PreparedBatch
-from masscli.models.transformer import Transformer
 from masscli.training.frozen_rows import FrozenRows
 from masscli.training.fsdp import local_part, total_norm
 from masscli.training.gradients import Gradients
-from masscli.training.loss_scale import LossScale
 from masscli.training.metric_averager import MetricAverager
-from masscli.training.recipe import Recipe
-from masscli.training.weight_average import WeightAverage
+from masscli.training.run_parts import RunParts
 
 DIVERGENCE_PATIENCE = 50
 """A run is aborted after so many consecutive updates with a loss above twice that of the first update, or
@@ -38,35 +34,28 @@ names."""
 class ParameterUpdater:
     """Updates the parameters of a run, and aborts a run that has failed.
 
-    `names` has the name of each trained parameter. `state` is the state of the run: step, targets, positions
-    and overflows are changed by each update. `average` is the moving average of the weights, or None.
+    The step, targets, positions and overflows in the state of the run are changed by each update.
     `what_remains` returns the hint for errors that says from where the run can be continued.
     """
 
     def __init__(
         self,
-        recipe: Recipe,
-        model: Transformer,
-        names: Mapping[nn.Parameter, str],
-        optimizer: torch.optim.Optimizer,
+        parts: RunParts,
         gradients: Gradients,
-        scale: LossScale,
         frozen_rows: FrozenRows,
-        average: WeightAverage | None,
-        state: RunState,
         what_remains: Callable[[], str],
     ) -> None:
-        self.recipe = recipe
-        self.model = model
-        self.names = names
-        self.optimizer = optimizer
+        self.recipe = parts.recipe
+        self.model = parts.model
+        self.names = parts.names
+        self.optimizer = parts.optimizer
+        self.scale = parts.scale
+        self.average = parts.average
+        self.state = parts.state
+        self.device = parts.device
         self.gradients = gradients
-        self.scale = scale
         self.frozen_rows = frozen_rows
-        self.average = average
-        self.state = state
         self.what_remains = what_remains
-        self.device = next(model.parameters()).device
         self._first_loss: float | None = None
         self._updates_far_above = 0
 

@@ -704,7 +704,7 @@ def test_weights_are_taken_over_and_the_rest_begins_anew(
     assert (
         trainer.state.step,
         trainer.state.positions,
-        len(trainer.updater.optimizer.state),
+        len(trainer.parts.optimizer.state),
     ) == (0, {}, 0)
 
 

@@ -820,14 +820,15 @@ def test_overflow_skips_the_update_and_halves_the_scale(
     toy: Path, tmp_path: Path
 ) -> None:
     trainer, _ = build(recipe(toy, tmp_path, "train.precision=fp16", streams=PAIRS))
-    trainer.scale.value = 2.0**28
-    before = [p.detach().clone() for p in trainer.names]
+    trainer.parts.scale.value = 2.0**28
+    before = [p.detach().clone() for p in trainer.parts.names]
     events = []
     for event in trainer.run():
         events.append(event)
         if isinstance(event, Stepped) and event.overflows == event.step:
             assert all(
-                torch.equal(p, b) for p, b in zip(trainer.names, before, strict=True)
+                torch.equal(p, b)
+                for p, b in zip(trainer.parts.names, before, strict=True)
             )
             assert not event.losses and event.loss_scale == 2.0 ** (28 - event.step)
     skipped = steps(events)[-1].overflows
@@ -838,12 +839,8 @@ def test_overflow_skips_the_update_and_halves_the_scale(
         2.0 ** (28 - skipped),
         10 - skipped,
     )
-    assert (
-        build(recipe(toy, tmp_path, "train.precision=fp16", streams=PAIRS))[
-            0
-        ].scale.value
-        == state.loss_scale
-    )
+    continued, _ = build(recipe(toy, tmp_path, "train.precision=fp16", streams=PAIRS))
+    assert continued.parts.scale.value == state.loss_scale
 
 
 def test_endless_overflow_is_given_up(toy: Path, tmp_path: Path) -> None:
@@ -856,7 +853,7 @@ def test_endless_overflow_is_given_up(toy: Path, tmp_path: Path) -> None:
             streams=PAIRS,
         )
     )
-    trainer.scale.value = 2.0**34
+    trainer.parts.scale.value = 2.0**34
     with pytest.raises(MasscliError) as error:
         list(trainer.run())
     assert (

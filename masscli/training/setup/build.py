@@ -30,6 +30,7 @@ from masscli.training.kept_checkpoints import KeptCheckpoints
 from masscli.training.optim import make_optimizer, restore_optimizer_state
 from masscli.training.precision import bf16_is_faster, choose_device, choose_dtype
 from masscli.training.recipe import Recipe
+from masscli.training.run_parts import RunParts
 from masscli.training.setup.architecture import check_vocabularies
 from masscli.training.setup.batch_changes import rescale_positions
 from masscli.training.setup.build_streams import (
@@ -138,24 +139,14 @@ def build(
     kept = KeptCheckpoints(
         folder / "checkpoints", recipe.checkpoint, checkpoints.by_step
     )
-    trainer = Trainer(
-        recipe,
-        folder,
-        train_step,
-        streams,
-        validator,
-        tokenizer,
-        optimizer,
-        state,
-        kept,
-        frozen_rows,
-    )
+    parts = RunParts(recipe, folder, train_step, streams, tokenizer, optimizer, state)
+    trainer = Trainer(parts, validator, kept, frozen_rows)
     # The folder is changed last, when no more errors are possible.
     if last is not None and not dry_run:
         repair_links(folder, recipe, last, kept.scores)
     if last is not None:
-        restore_optimizer_state(optimizer, trainer.names, last.optimizer_state())
-        _restore_trained_weights(trainer, last)
+        restore_optimizer_state(optimizer, parts.names, last.optimizer_state())
+        _restore_trained_weights(parts, last)
     return trainer, notes + warnings
 
 
@@ -231,14 +222,14 @@ def _model_languages(recipe: Recipe, context: RunContext) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*languages, *context.languages(recipe.stream)]))
 
 
-def _restore_trained_weights(trainer: Trainer, last: Checkpoint) -> None:
+def _restore_trained_weights(parts: RunParts, last: Checkpoint) -> None:
     """Replace a moving average in the model by the trained weights from which the run continues.
 
     A checkpoint with --ema-decay has both; with any other one nothing is changed.
     """
     trained = last.trained_weights()
     with torch.no_grad():
-        for parameter, name in trainer.names.items():
+        for parameter, name in parts.names.items():
             if name in trained:
                 parameter.copy_(trained[name])
 

@@ -102,12 +102,12 @@ def updates(name: str, trainer: Trainer, prepared: PreparedBatch) -> Contestant:
     [stream] = trainer.streams.values()
     preparation = Preparation(stream.objective.prepare)
     stream.objective.prepare = preparation
-    for group in trainer.updater.optimizer.param_groups:
+    for group in trainer.parts.optimizer.param_groups:
         # The weights stay what they are, and so do the sources that the model writes.
         group["lr"] = 0.0
     trainer.model.train()
     stream.objective.train()
-    parameters = list(trainer.names)
+    parameters = list(trainer.parts.names)
     targets = sum(prepared.batch.counts.values())
 
     def turn(seconds: float) -> Value:
@@ -117,8 +117,8 @@ def updates(name: str, trainer: Trainer, prepared: PreparedBatch) -> Contestant:
             started_wall, started_cpu = time.perf_counter(), time.process_time()
             trainer.gradients.compute([prepared])
             nn.utils.clip_grad_norm_(parameters, 1.0)
-            trainer.updater.optimizer.step()
-            trainer.updater.optimizer.zero_grad(set_to_none=True)
+            trainer.parts.optimizer.step()
+            trainer.parts.optimizer.zero_grad(set_to_none=True)
             wall += time.perf_counter() - started_wall - preparation.wall
             cpu += time.process_time() - started_cpu - preparation.cpu
             done += targets

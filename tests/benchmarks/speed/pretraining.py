@@ -110,19 +110,19 @@ def masscli_update(trainer: Trainer, batch: Batch, name: str) -> Contestant:
     [stream] = trainer.streams.values()
     trainer.model.train()
     stream.objective.train()
-    parameters = list(trainer.names)
+    parameters = list(trainer.parts.names)
     tokens = float(tokens_read(batch))
 
     def step() -> float:
         total = torch.zeros(())
-        for term, value in trainer.train_step(stream.objective, batch).items():
+        for term, value in trainer.parts.train_step(stream.objective, batch).items():
             total = total + value.loss * (
                 stream.objective.weights[term] / max(1.0, batch.counts[term])
             )
         torch.autograd.backward(total)
         nn.utils.clip_grad_norm_(parameters, 1.0)
-        trainer.updater.optimizer.step()
-        trainer.updater.optimizer.zero_grad(set_to_none=True)
+        trainer.parts.optimizer.step()
+        trainer.parts.optimizer.zero_grad(set_to_none=True)
         return tokens
 
     return Contestant(name, units_per_second(step))
