@@ -43,6 +43,7 @@ from masscli.core.listing import count_of
 from masscli.data.formats.registry import guess_format
 from masscli.generation.config import GenerationConfig
 from masscli.metrics.config import ScoreConfig
+from masscli.metrics.sanity_checks import check_duration
 from masscli.text.corpus import similar_names_hint
 from masscli.text.single_line import json_line, one_line
 from masscli.text.wmt_markup import source_lines, translation_lines
@@ -141,6 +142,9 @@ def run(
     read = _read_outputs((old, new), sources)
     old_outputs, old_speed = _outputs(old, sources, read, given, options)
     new_outputs, new_speed = _outputs(new, sources, read, given, options)
+    if references is not None:
+        for warning in check_duration(str(new), new_outputs, [references], metrics):
+            print(f"warning: {warning}", file=sys.stderr)
     speeds = {str(old): old_speed, str(new): new_speed}
     comparison = compare_outputs(
         sources, old_outputs, new_outputs, references, metrics, options.worst

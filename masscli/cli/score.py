@@ -65,6 +65,7 @@ from masscli.metrics.config import ScoreConfig
 from masscli.metrics.sanity_checks import (
     TEXT_METRICS,
     check_correlations,
+    check_duration,
     check_labels,
     check_metrics,
     check_spelling,
@@ -228,6 +229,12 @@ def _read_texts(
     check_lengths(hypotheses, references)
     # Errors are raised before warnings are printed.
     compared_hypotheses, compared_references = as_choices(hypotheses, references)
+    for one in (*references, *hypotheses):
+        if one.bad_rows.unread:
+            print(
+                f"{one.name}: not read: {one.bad_rows.unread_text()}", file=sys.stderr
+            )
+        _warn(one.bad_rows.doubts)
     _warn(check_inputs(hypotheses, references))
     if options.choices_column != ScoreConfig.choices_column and all(
         one.choices is None for one in references
@@ -307,6 +314,7 @@ def _warn_of_oddities(
         _warn(check_correlations(name, lines, texts.references, options))
         _warn(check_labels(name, lines, texts.references, options))
         _warn(check_summaries(name, lines, texts.references, options))
+        _warn(check_duration(name, lines, list(texts.references.values()), options))
 
 
 def _compute(options: ScoreConfig, texts: Texts) -> Scores:

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from masscli.core.digits import parse_digits
 from masscli.core.errors import MasscliError
+from masscli.data.formats.bad_rows import BadRows
 from masscli.data.formats.conll import CONLLU_UPOS, is_conllu, split_sentences
 from masscli.data.formats.csv_rows import is_csv
 from masscli.data.formats.json_text import (
@@ -63,6 +64,8 @@ class ScoreInput:
     """The number of choices of each example; None if the lines are not choices."""
     raw_json: bool = False
     """Whether the lines are JSON objects that are compared as they are, since no field was named."""
+    bad_rows: BadRows = field(default_factory=BadRows)
+    """What the reader of the file counted but did not read, such as comments, and what it doubts."""
 
 
 def read_references(paths: Sequence[Path], options: ScoreConfig) -> list[ScoreInput]:
@@ -112,8 +115,10 @@ def _read_reference(name: str, path: Path, options: ScoreConfig) -> ScoreInput:
     column, flag = options.column, "--column"
     format = _reference_format(path, options)
     if format in ("swag", "race"):
-        records = _read_choice_records(path, format, options)
-        return _choices(name, records, column or ANSWER_COLUMN, flag)
+        bad_rows = BadRows()
+        records = _read_choice_records(path, format, options, bad_rows)
+        choices = _choices(name, records, column or ANSWER_COLUMN, flag)
+        return replace(choices, bad_rows=bad_rows)
     if format == "tsv" and is_csv(path):
         return ScoreInput(name, _csv_column(name, path, column, flag))
     rows = list(iter_lines(path))
@@ -156,9 +161,11 @@ def _format_by_name(path: Path) -> str | None:
     return format
 
 
-def _read_choice_records(path: Path, format: str, options: ScoreConfig) -> list[Record]:
+def _read_choice_records(
+    path: Path, format: str, options: ScoreConfig, bad_rows: BadRows
+) -> list[Record]:
     try:
-        return list(read_records(path, format))
+        return list(read_records(path, format, bad_rows))
     except MasscliError as error:
         hint = error.hint
         # The user has not said what the file is, and may not know how it was interpreted.
@@ -350,9 +357,10 @@ def _conll(name: str, rows: Sequence[str], column: str | None, flag: str) -> Sco
     The default is the column UPOS for CoNLL-U, otherwise the last column. Raises MasscliError if there is no
     such column; `flag` is the option that chooses it.
     """
-    sentences = list(split_sentences(rows, name))
+    bad_rows = BadRows()
+    sentences = list(split_sentences(rows, name, bad_rows))
     if not sentences:
-        return ScoreInput(name, [], [])
+        return ScoreInput(name, [], [], bad_rows=bad_rows)
     first_sentence = sentences[0]
     first_columns = first_sentence[0][1]
     width = len(first_columns)
@@ -367,7 +375,7 @@ def _conll(name: str, rows: Sequence[str], column: str | None, flag: str) -> Sco
             f"{name}: has no column {column!r}",
             f"columns of CoNLL lines are numbers, here 1 to {width}; see {flag}",
         )
-    return _tagged(name, sentences, number - 1)
+    return replace(_tagged(name, sentences, number - 1), bad_rows=bad_rows)
 
 
 def _tagged(name: str, sentences: Sentences, column: int) -> ScoreInput:

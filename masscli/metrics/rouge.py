@@ -24,8 +24,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from abc import abstractmethod
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import ClassVar, NamedTuple, Self
 
@@ -200,19 +200,7 @@ def count_ngrams(words: Sequence[str], order: int) -> Counter[tuple[str, ...]]:
 
 def common_subsequence_length(a: Sequence[str], b: Sequence[str]) -> int:
     """Return the length of the longest common subsequence of `a` and `b`, in words."""
-    # The bits of whole numbers stand for the words of `b`, so that an operation is done for all of them. The
-    # algorithm is that of Hyyro, "Bit-parallel LCS-length computation revisited" (2004).
-    shared = set(a)
-    places: dict[str, int] = {}
-    for position, word in enumerate(b):
-        if word in shared:
-            places[word] = places.get(word, 0) | 1 << position
-    all_bits = (1 << len(b)) - 1
-    # For the words of `a` so far, the length grows with each word of `b` whose bit is 0.
-    row = all_bits
-    for word in a:
-        matches = row & places.get(word, 0)
-        row = ((row + matches) | (row - matches)) & all_bits
+    [row] = deque(_subsequence_rows(a, b), maxlen=1)
     return len(b) - row.bit_count()
 
 
@@ -221,14 +209,13 @@ def common_subsequence_positions(a: Sequence[str], b: Sequence[str]) -> set[int]
 
     If there are several such subsequences, the one that leaves out words at the end of `a` first is taken.
     """
-    # The whole table is kept, to follow the subsequence back from its end.
-    table = [[0] * (len(b) + 1) for _ in range(len(a) + 1)]
-    for i, word in enumerate(a, 1):
-        for j, other in enumerate(b, 1):
-            if word == other:
-                table[i][j] = table[i - 1][j - 1] + 1
-            else:
-                table[i][j] = max(table[i - 1][j], table[i][j - 1])
+    # All rows are kept, to follow the subsequence back from its end.
+    rows = list(_subsequence_rows(a, b))
+
+    def length(i: int, j: int) -> int:
+        """Return the length of the longest common subsequence of the first `i` and the first `j` words."""
+        return j - (rows[i] & ((1 << j) - 1)).bit_count()
+
     positions = set()
     i = len(a)
     j = len(b)
@@ -238,11 +225,32 @@ def common_subsequence_positions(a: Sequence[str], b: Sequence[str]) -> set[int]
             i -= 1
             j -= 1
             positions.add(i)
-        elif table[i][j - 1] > table[i - 1][j]:
+        elif length(i, j - 1) > length(i - 1, j):
             j -= 1
         else:
             i -= 1
     return positions
+
+
+def _subsequence_rows(a: Sequence[str], b: Sequence[str]) -> Iterator[int]:
+    """Yield, for the first 0, 1, 2, ... words of `a`, a whole number with a bit for each word of `b`.
+
+    A bit is 0 where the longest common subsequence grows with this word of `b`, and 1 where it does not.
+    """
+    # An operation is so done for all words of `b` at once. The algorithm is that of Hyyro, "Bit-parallel
+    # LCS-length computation revisited" (2004).
+    shared = set(a)
+    places: dict[str, int] = {}
+    for position, word in enumerate(b):
+        if word in shared:
+            places[word] = places.get(word, 0) | 1 << position
+    all_bits = (1 << len(b)) - 1
+    row = all_bits
+    yield row
+    for word in a:
+        matches = row & places.get(word, 0)
+        row = ((row + matches) | (row - matches)) & all_bits
+        yield row
 
 
 def _stem_if_long(word: str) -> str:

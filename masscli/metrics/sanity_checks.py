@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from masscli.core.digits import parse_number
+from masscli.core.listing import count_of
 from masscli.metrics.config import ScoreConfig
 from masscli.metrics.unlabeled import LABEL_METRICS
 from masscli.text.markers import BPE_CONTINUATION, SENTENCEPIECE_SPACE, UNKNOWN_TEXT
@@ -61,6 +62,9 @@ TEXT_METRICS = {"bleu", "chrf", "chrf++", "ter", "multi-bleu"}
 SUSPICIOUS_SHARE = 0.1
 """A warning is given if more than this share of the lines (or labels, or characters) shows a mistake."""
 MAX_NAMED_LABELS = 4
+SLOW_TER_WORDS = 500
+"""TER of a line with more words takes more than some seconds of a core: 3 s for 400 random words, 60 s for
+1,000, and 170 s for 2,000."""
 
 
 def check_text(
@@ -370,6 +374,27 @@ def check_summaries(
                 f"{' and '.join(unseparated)}: no line contains {separator!r}, "
                 "so ROUGE-Lsum takes each for one sentence; see --summary-separator"
             )
+
+
+def check_duration(
+    name: str,
+    hypotheses: Sequence[str],
+    references: Sequence[Sequence[str]],
+    options: ScoreConfig,
+) -> Iterator[str]:
+    """Yield a warning, which names the line with the most words, if TER will take long for some lines."""
+    if "ter" not in options.metric:
+        return
+    words = []
+    for texts in zip(hypotheses, *references, strict=True):
+        words.append(max(len(text.split()) for text in texts))
+    slow = sum(count > SLOW_TER_WORDS for count in words)
+    if slow:
+        longest = max(words)
+        yield (
+            f"{name}: TER of long lines takes minutes, as in sacreBLEU: line {words.index(longest) + 1} has "
+            f"{longest:,} words ({count_of(slow, 'line')} of more than {SLOW_TER_WORDS})"
+        )
 
 
 def _count(lines: Sequence[str], condition: Callable[[str], bool]) -> int:

@@ -261,6 +261,35 @@ def test_long_lines_are_compared_in_time_or_refused(
     assert run(["score", *files, "-m", "bleu,chrf,rouge"]) == 0
 
 
+def test_ter_says_that_it_takes_long(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What takes minutes in truth is left out here."""
+
+    def leave_out(*_: object) -> None:
+        raise SystemExit
+
+    monkeypatch.setattr("masscli.cli.score._compute", leave_out)
+    monkeypatch.setattr("masscli.reporting.comparison.compare_outputs", leave_out)
+    monkeypatch.chdir(tmp_path)
+    Path("hyp").write_text(f"a\n{'a ' * 600}\na\n{'a ' * 700}\n")
+    Path("ref").write_text(f"a\na\na\n{'b ' * 1800}\n")
+    said = (
+        "warning: hyp: TER of long lines takes minutes, as in sacreBLEU: line 4 has 1,800 words "
+        "(2 lines of more than 500)"
+    )
+    scoring = ["score", "hyp", "--ref", "ref", "-m"]
+    comparison = ["compare", "ref", "hyp", "-i", "ref", "--ref", "ref", "-m"]
+    for command in (scoring, comparison):
+        for metric in ("ter", "bleu"):
+            with pytest.raises(SystemExit):
+                run([*command, metric])
+            err = capsys.readouterr().err.splitlines()
+            assert (said in err) == (metric == "ter")
+
+
 def test_the_longest_common_subsequence_is_the_longest() -> None:
     rng = random.Random(3)
     for _ in range(50):

@@ -408,7 +408,7 @@ def test_a_column_of_conllu_is_compared_word_by_word(
     hyp = save(tmp_path / "told", told)
     assert scored(capsys, hyp, "--ref", ref, "--column", 4, "-m", "accuracy") == (
         {"accuracy": pytest.approx(400 / 6)},
-        [],
+        [f"{ref}: not read: 3 comments, 2 word ranges, 1 empty node"],
     )
     found, _ = scored(capsys, hyp, "--ref", ref, "--column", 4, "-m", "f1,mcc")
     # VERB, ADP, DET and INTJ are right (F1 1), PRON, NOUN and ADJ have none
@@ -809,3 +809,21 @@ def test_options_that_find_nothing_are_named(
         "warning: --na-prob-thresh has no effect: there are no probabilities, see --na-prob"
         in capsys.readouterr().err
     )
+
+
+def test_what_is_not_read_of_references_is_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Comments and the like hold no tags, and a comment that may be a word is named."""
+    gold = save(
+        tmp_path / "gold.conll",
+        ["-DOCSTART- X", "", "# id = 1", "# note", "a X", "", "# id = 2", "b Y"],
+    )
+    predicted = save(tmp_path / "x.conll", ["# X", "a X", "", "b Y"])
+    values, err = scored(capsys, predicted, "--ref", gold, "--metric", "accuracy")
+    assert values == {"accuracy": pytest.approx(200 / 3)}
+    assert f"{gold}: not read: 1 -DOCSTART- line, 2 comments" in err
+    assert (
+        f"warning: {gold}:4: '# note' is read as a word, since it has as many columns as words "
+        "have; write a comment as '# NAME = VALUE' (1 such line)"
+    ) in err

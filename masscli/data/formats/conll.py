@@ -41,7 +41,6 @@ def read_conll(path: Path, bad_rows: BadRows) -> Iterator[Record]:
     words. A sentence with a broken line, or with more than MAX_SENTENCE_LINES lines, is a bad row.
     """
     name = display_path(path)
-    hash_words = _HashWords()
     for sentence in split_sentences(corpus.iter_lines(path), name, bad_rows):
         first_line = sentence[0][0]
         if len(sentence) > MAX_SENTENCE_LINES:
@@ -51,13 +50,11 @@ def read_conll(path: Path, bad_rows: BadRows) -> Iterator[Record]:
             )
             bad_rows.add(name, first_line, error)
             continue
-        hash_words.add(sentence)
         columns: dict[str, list[str]] = {}
         for _, values in sentence:
             for column, value in enumerate(values, 1):
                 columns.setdefault(str(column), []).append(value)
         yield Record(first_line, lists=columns)
-    bad_rows.doubts += hash_words.doubts(name)
 
 
 def split_sentences(
@@ -66,7 +63,8 @@ def split_sentences(
     """Yield each sentence as a list of words, each with its line number and its columns.
 
     `name` is the file that error messages name. A sentence with a broken line is a bad row, which raises
-    MasscliError if `bad_rows` is None. Lines that are not words are counted in `bad_rows`.
+    MasscliError if `bad_rows` is None. Lines that are not words are counted in `bad_rows`, and words that may
+    be comments are doubts in it.
     """
     bad_rows = bad_rows or BadRows()
     # Any number of comments may precede the first word.
@@ -75,6 +73,7 @@ def split_sentences(
     first = _first_word_line(rows)
     has_tabs = "\t" in first
     width = len(_split_columns(first, has_tabs))
+    hash_words = _HashWords()
     for words in _group_words(rows, has_tabs, width, bad_rows.unread):
         for number, values in words:
             try:
@@ -85,7 +84,9 @@ def split_sentences(
                 bad_rows.add(name, number, error)
                 break
         else:
+            hash_words.add(words)
             yield words
+    bad_rows.doubts += hash_words.doubts(name)
 
 
 def _group_words(
