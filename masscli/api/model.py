@@ -138,7 +138,7 @@ class Model:
         config = self._search_config(beam, search)
         config = replace(config, nbest=config.beam if nbest is None else nbest)
         model = self.text_model(stream, source, target)
-        translator = model.translator(config, seed=seed)
+        translator = model.translator(model.decoder(config, seed=seed))
         outputs = list(
             translator.translate(_as_list(texts), model.task.source, model.task.target)
         )
@@ -203,7 +203,7 @@ class Model:
                 "give a source for each text",
             )
         model = self.text_model(stream, source, target)
-        translator = model.translator(GenerationConfig())
+        translator = model.translator(model.decoder(GenerationConfig()))
         scored = list(
             translator.score(inputs, outputs, model.task.source, model.task.target)
         )

@@ -73,7 +73,9 @@ class PairScorer:
         ):
             model = TextModel.open(self._ensembles[path], source=first, target=second)
             self._translators.append(
-                model.translator(GenerationConfig(), batch_tokens=batch_tokens)
+                model.translator(
+                    model.decoder(GenerationConfig(), batch_tokens=batch_tokens)
+                )
             )
 
     def score(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,16 +10,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from masscli.api.converted_model import ConvertedModel
 from masscli.api.ensemble import Ensemble
 from masscli.api.writing_task import WritingTask, select_writing_task, writing_stack
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.core.errors import MasscliError
-from masscli.data.batches.framing import Framing
 from masscli.data.batches.sequences import Truncation
 from masscli.generation.config import GenerationConfig
 from masscli.generation.decoder import AlignmentHead, Decoder, TextDecoder
-from masscli.generation.shortlist import Shortlist
 from masscli.generation.single_stack_decoding import extract_stack
 from masscli.generation.translator import Translator
 from masscli.models.transformer import Transformer
@@ -70,61 +67,79 @@ class TextModel:
         """Return the same models and task on another device, for which the weights are loaded again."""
         return replace(self, ensemble=replace(self.ensemble, device=device))
 
-    def translator(
+    def decoder(
         self,
         search: GenerationConfig,
         *,
         batch_tokens: int = 8000,
         batch_size: int | None = None,
-        buffer_size: int = 4096,
         seed: int = 1,
         allowed: Tensor | None = None,
-        make_decoder: Callable[..., TextDecoder] = Decoder,
         piece_scores: bool = True,
+    ) -> TextDecoder:
+        """Return a decoder for the chosen task.
+
+        A batch has at most `batch_tokens` source tokens times beams, and `batch_size` sentences. `seed`
+        decides what is sampled. `allowed` is a (V,) mask of the pieces that may be generated; None allows
+        all. If `piece_scores` is False, CTranslate2 may leave out the scores of single pieces, which saves
+        time.
+        """
+        ensemble = self.ensemble
+        if ensemble.shortlist is not None:
+            ensemble.shortlist.require_direction(self.task.source, self.task.target)
+        if ensemble.ctranslate2 is not None:
+            # CTranslate2 does not sample here, so the seed has no effect; the converted model already has
+            # the shortlist.
+            return ensemble.ctranslate2.make_decoder(
+                self.task,
+                ensemble.framing,
+                search,
+                batch_tokens=batch_tokens,
+                batch_size=batch_size,
+                allowed=allowed,
+                piece_scores=piece_scores,
+            )
+        # Members of an ensemble may generate with different stacks.
+        models: list[Transformer] = []
+        for checkpoint, model in zip(
+            ensemble.checkpoints, ensemble.models, strict=True
+        ):
+            stack = writing_stack(checkpoint, self.task)
+            models.append(model if stack is None else extract_stack(model, stack))
+        return Decoder(
+            models,
+            ensemble.framing,
+            search,
+            batch_tokens=batch_tokens,
+            batch_size=batch_size,
+            seed=seed,
+            allowed=allowed,
+            shortlist=ensemble.shortlist,
+        )
+
+    def translator(
+        self,
+        decoder: TextDecoder,
+        *,
+        buffer_size: int = 4096,
         alignments: bool = False,
     ) -> Translator:
         """Return a translator for the chosen task, which also aligns its outputs with `alignments`.
 
-        `allowed` is a (V,) mask of the pieces that may be generated; None allows all. `make_decoder` is
-        called to build the decoder, with the arguments of `Decoder`; with the backend ctranslate2 it is not
-        used. If `piece_scores` is False, CTranslate2 may leave out the scores of single pieces, which saves
-        time. The translator reads `buffer_size` lines ahead, to put lines of similar length into one batch.
+        `decoder` is one of `self.decoder`. The translator reads `buffer_size` lines ahead, to put lines of
+        similar length into one batch.
         """
-        models: list[Transformer] = []
-        if self.ensemble.ctranslate2 is not None:
-            make_decoder = self._make_ctranslate2_decoder(
-                self.ensemble.ctranslate2, piece_scores
-            )
-        else:
-            # Members of an ensemble may generate with different stacks.
-            for checkpoint, model in zip(
-                self.ensemble.checkpoints, self.ensemble.models, strict=True
-            ):
-                stack = writing_stack(checkpoint, self.task)
-                models.append(model if stack is None else extract_stack(model, stack))
         # A task over a table reads as much of a source as it did in training.
         truncation = Truncation()
         if self.task.stream is not None and isinstance(
             self.task.stream.objective, ConditionalGenerationOptions
         ):
             truncation = source_truncation(self.task.stream.objective)
-        if self.ensemble.shortlist is not None:
-            self.ensemble.shortlist.require_direction(
-                self.task.source, self.task.target
-            )
         return Translator(
-            models,
+            decoder,
             self.ensemble.tokenizer,
-            self.ensemble.framing,
-            search,
-            batch_tokens=batch_tokens,
-            batch_size=batch_size,
             buffer_size=buffer_size,
-            seed=seed,
             truncation=truncation,
-            allowed=allowed,
-            shortlist=self.ensemble.shortlist,
-            make_decoder=make_decoder,
             alignment_head=self.alignment_head() if alignments else None,
         )
 
@@ -153,36 +168,6 @@ class TextModel:
         Raises ConfigError for an unknown option or an invalid value.
         """
         return self.ensemble.search_config(given)
-
-    def _make_ctranslate2_decoder(
-        self, converted: ConvertedModel, piece_scores: bool
-    ) -> Callable[..., TextDecoder]:
-        """Return a function that takes the arguments of `Decoder` and returns a CTranslate2 decoder."""
-
-        def make_decoder(
-            models: Sequence[Transformer],
-            framing: Framing,
-            config: GenerationConfig,
-            *,
-            batch_tokens: int,
-            batch_size: int | None,
-            seed: int,
-            allowed: Tensor | None,
-            shortlist: Shortlist | None,
-        ) -> TextDecoder:
-            # CTranslate2 does not sample here, so the seed has no effect; the converted model already
-            # has the shortlist.
-            return converted.make_decoder(
-                self.task,
-                framing,
-                config,
-                batch_tokens=batch_tokens,
-                batch_size=batch_size,
-                allowed=allowed,
-                piece_scores=piece_scores,
-            )
-
-        return make_decoder
 
     def data_folder(self, path: Path | None = None) -> DataFolder:
         """Open and verify the data folder `path`; if it is None, the folder that the task was trained on.

@@ -202,7 +202,9 @@ class TextTranslator:
         `hypotheses` and `translations` are set, `is_truncated` for sentences too long for the model, and
         `is_unknown` for those without any known piece.
         """
-        translator = self.model.translator(self.search, seed=self.seed)
+        translator = self.model.translator(
+            self.model.decoder(self.search, seed=self.seed)
+        )
         bodies = [sentence.body for sentence in sentences]
         n_best = self._hypotheses(translator, bodies)
         for sentence, hypotheses in zip(sentences, n_best, strict=True):
@@ -238,7 +240,9 @@ class TextTranslator:
                 for part, is_placeholder in split
                 if not is_placeholder and _has_letter(part)
             ]
-        translator = self.model.translator(self.search, seed=self.seed)
+        translator = self.model.translator(
+            self.model.decoder(self.search, seed=self.seed)
+        )
         bodies = [_strip(part)[1] for part in parts]
         # Parts are consumed below in the order in which they were collected above.
         outputs = iter(self._hypotheses(translator, bodies))

@@ -274,7 +274,8 @@ def _outputs(
     for warning in model.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     search = model.search_config(given)
-    translator = model.translator(search, batch_tokens=options.batch_tokens)
+    decoder = model.decoder(search, batch_tokens=options.batch_tokens)
+    translator = model.translator(decoder)
     # Loading is not part of the speed.
     started = time.perf_counter()
     translations = translator.translate(sources, model.task.source, model.task.target)

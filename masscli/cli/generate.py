@@ -18,7 +18,6 @@ Examples:
 
 from __future__ import annotations
 
-import functools
 import itertools
 import sys
 import time
@@ -56,7 +55,7 @@ if TYPE_CHECKING:
     import torch
 
     from masscli.api.text_model import TextModel
-    from masscli.generation.decoder import Decoder
+    from masscli.generation.decoder import TextDecoder
     from masscli.generation.shared_decoding import WorkGroup
     from masscli.generation.translator import Report, Translation, Translator
 
@@ -142,11 +141,8 @@ def _help_first_process(
     model = group.receive()
     if model is not None:
         search = model.search_config(given)
-        decoder = _make_translator(
-            model.on_device(device), command, search, group
-        ).decoder
-        assert isinstance(decoder, SharedDecoder)
-        decoder.serve()
+        decoder = _make_decoder(model.on_device(device), command, search)
+        SharedDecoder(group, decoder).serve()
     distributed.stop()
 
 
@@ -162,6 +158,7 @@ def _generate(
     `given` are the search options that were typed. The processes of `group`, if there is one, help decoding.
     """
     from masscli.api.model import load
+    from masscli.generation.shared_decoding import SharedDecoder
 
     _check_unused_options(command, search)
     started = time.perf_counter()
@@ -183,7 +180,10 @@ def _generate(
     # The other processes wait for the model, and get it only after all checks.
     if group is not None:
         group.send(model)
-    translator = _make_translator(model, command, search, group)
+    decoder = _make_decoder(model, command, search)
+    if group is not None:
+        decoder = SharedDecoder(group, decoder)
+    translator = _make_translator(model, command, decoder)
     ready = time.perf_counter()
     scores_only = command.score_reference is not None
     show = choose_format(
@@ -317,40 +317,37 @@ def _typed_option(name: str, value: str) -> str:
     return f"{flag(name)} {value}"
 
 
-def _make_translator(
-    model: TextModel,
-    command: GenerateConfig,
-    search: GenerationConfig,
-    group: WorkGroup | None,
-) -> Translator:
-    """Return a translator with the options of the command; processes in `group`, if any, help decoding."""
-    from masscli.generation.decoder import Decoder
-    from masscli.generation.shared_decoding import SharedDecoder
-
-    make_decoder: Callable[..., Decoder] = Decoder
-    if group is not None:
-        make_decoder = functools.partial(SharedDecoder, group)
+def _make_decoder(
+    model: TextModel, command: GenerateConfig, search: GenerationConfig
+) -> TextDecoder:
+    """Return a decoder with the options of the command."""
     allowed = None
     if command.closest_to_reference is not None:
         # The choice is among all outputs of a line.
         search = replace(search, nbest=search.beam)
     if command.min_piece_count:
         allowed = model.frequent_pieces(command.min_piece_count, command.data)
+    return model.decoder(
+        search,
+        batch_tokens=command.batch_tokens,
+        batch_size=command.batch_size,
+        seed=command.seed,
+        allowed=allowed,
+        piece_scores=command.format != "text",
+    )
+
+
+def _make_translator(
+    model: TextModel, command: GenerateConfig, decoder: TextDecoder
+) -> Translator:
+    """Return a translator with the options of the command. Warn if nothing has taught it to align."""
     with_alignments = command.alignments is not None
     if with_alignments and not command.quiet and model.alignment_head().heads is None:
         _warn(
             "no head has learned to align (--guided-alignment), so that alignments are rough"
         )
     return model.translator(
-        search,
-        batch_tokens=command.batch_tokens,
-        batch_size=command.batch_size,
-        buffer_size=command.buffer_size,
-        seed=command.seed,
-        allowed=allowed,
-        make_decoder=make_decoder,
-        piece_scores=command.format != "text",
-        alignments=with_alignments,
+        decoder, buffer_size=command.buffer_size, alignments=with_alignments
     )
 
 

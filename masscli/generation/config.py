@@ -125,6 +125,14 @@ class GenerationConfig:
             ),
         )
 
+    @property
+    def outputs(self) -> int:
+        """The number of outputs that the search returns for a line.
+
+        It is --nbest, or with --mbr, which chooses among outputs after the search, the whole beam.
+        """
+        return self.beam if self.mbr else self.nbest
+
     def length_limit(self, source_length: int) -> float:
         """Return the maximum number of pieces of an output for a source of this many, without end symbols.
 

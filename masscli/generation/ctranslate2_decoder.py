@@ -74,7 +74,7 @@ class CTranslate2Decoder:
             raise _refusal("--min-piece-count")
         self._translator = translator
         self._names = token_names
-        self._scores_outputs = piece_scores or config.nbest > 1
+        self._scores_outputs = piece_scores or config.outputs > 1
         self._use_shortlist = use_shortlist
         vocab = framing.vocab
         predicted = range(vocab.size)
@@ -131,7 +131,7 @@ class CTranslate2Decoder:
                 tokens,
                 self._forced_tokens(target, len(numbers)),
                 beam_size=self.config.beam,
-                num_hypotheses=self.config.nbest,
+                num_hypotheses=self.config.outputs,
                 length_penalty=self.config.lenpen,
                 no_repeat_ngram_size=self.config.no_repeat_ngram_size,
                 min_decoding_length=self.config.min_len,

@@ -72,7 +72,7 @@ def search(
     forced: Sequence[int] = (),
     phrases: Sequence[Sequence[Sequence[int]]] | None = None,
 ) -> list[list[Hypothesis]]:
-    """Return the `config.nbest` best hypotheses of each of S sentences, best first.
+    """Return the `config.outputs` best hypotheses of each of S sentences, best first.
 
     `starts` (S,) are the decoder's first inputs, and `limits` the most pieces of each output, end
     symbol not counted. `prefixes` are the pieces that each output must begin with. `seed` and `keys`
@@ -144,7 +144,7 @@ class _Search:
         )
         self.piece_scores = torch.zeros((sentences, config.beam, steps), device=device)
         # Without lookahead, the search compares with the worst of `beam` hypotheses.
-        size = config.nbest if config.lookahead else config.beam
+        size = config.outputs if config.lookahead else config.beam
         self.pool = HypothesisPool(sentences, size, steps, config.lenpen, device)
 
     def run(self) -> list[list[Hypothesis]]:
@@ -232,7 +232,7 @@ class _Search:
             self.done[i] = True
             self.results[self.index[i]] = [
                 hypothesis.without_first(first)
-                for hypothesis in hypotheses[: self.config.nbest]
+                for hypothesis in hypotheses[: self.config.outputs]
             ]
 
     def _drop_done(self, parents: Tensor) -> Tensor:

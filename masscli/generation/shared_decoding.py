@@ -18,7 +18,8 @@ import torch.distributed as dist
 from masscli.core import distributed
 from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Ids
-from masscli.generation.decoder import Decoder, select
+from masscli.data.formats.pharaoh import Links
+from masscli.generation.decoder import AlignmentHead, TextDecoder, select
 from masscli.generation.hypotheses import Hypothesis
 
 PATIENCE = timedelta(days=30)
@@ -88,16 +89,22 @@ class Request:
         return by_length[distributed.rank :: distributed.world_size]
 
 
-class SharedDecoder(Decoder):
-    """A decoder that shares its sentences with the other processes of `group`.
+class SharedDecoder:
+    """A decoder that shares its sentences with the other processes of `group`, each of which has one, too.
 
     The first process calls `generate` and `score`, while all others run `serve`; it computes `align` alone.
-    The other arguments are those of `Decoder`.
     """
 
-    def __init__(self, group: WorkGroup, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
+    def __init__(self, group: WorkGroup, decoder: TextDecoder) -> None:
         self.group = group
+        self.decoder = decoder
+        self.config = decoder.config
+        self.single_stack = decoder.single_stack
+        self.max_source_length = decoder.max_source_length
+
+    def max_output_length(self, source_length: int) -> int:
+        """Return for how many pieces of output the model has positions, after a source of this length."""
+        return self.decoder.max_output_length(source_length)
 
     def generate(
         self,
@@ -106,14 +113,12 @@ class SharedDecoder(Decoder):
         target: str,
         *,
         prefixes: Sequence[Sequence[int]] | None = None,
-        sample_keys: Sequence[int] | None = None,
         phrases: Sequence[Sequence[Sequence[int]]] | None = None,
     ) -> list[list[Hypothesis]]:
         """Return the n best outputs of each source, best first, which all processes generate together.
 
-        The arguments are those of `Decoder.generate`, but `sample_keys` must be None.
+        The arguments are those of `TextDecoder.generate`.
         """
-        assert sample_keys is None
         return self._decode_together(
             Request(sources, source, target, prefixes=prefixes, phrases=phrases)
         )
@@ -123,9 +128,23 @@ class SharedDecoder(Decoder):
     ) -> list[Hypothesis]:
         """Return each target as a hypothesis with its scores, which all processes compute together.
 
-        The arguments are those of `Decoder.score`.
+        The arguments are those of `TextDecoder.score`.
         """
         return self._decode_together(Request(sources, source, target, targets=targets))
+
+    def align(
+        self,
+        sources: Sequence[Ids],
+        targets: Sequence[Ids],
+        source: str,
+        target: str,
+        head: AlignmentHead,
+    ) -> list[Links]:
+        """Return the links of each target to its source, which this process computes alone.
+
+        The arguments are those of `TextDecoder.align`.
+        """
+        return self.decoder.align(sources, targets, source, target, head)
 
     def serve(self) -> None:
         """Decode a share of each request that the first process sends, until there are no more."""
@@ -156,7 +175,7 @@ class SharedDecoder(Decoder):
         try:
             if request.targets is not None:
                 targets = select(request.targets, numbers)
-                results = super().score(
+                results = self.decoder.score(
                     sources, targets, request.source, request.target
                 )
             else:
@@ -166,7 +185,7 @@ class SharedDecoder(Decoder):
                 phrases = None
                 if request.phrases is not None:
                     phrases = select(request.phrases, numbers)
-                results = super().generate(
+                results = self.decoder.generate(
                     sources,
                     request.source,
                     request.target,

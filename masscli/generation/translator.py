@@ -8,24 +8,19 @@ printed here.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 
 import numpy as np
-from torch import Tensor
 
 from masscli.core.errors import MasscliError
 from masscli.core.listing import count_of
 from masscli.data.batches.batch import Ids
-from masscli.data.batches.framing import Framing
 from masscli.data.batches.sequences import Truncation, join_turns
-from masscli.generation.config import GenerationConfig
-from masscli.generation.decoder import AlignmentHead, Decoder, TextDecoder, select
+from masscli.generation.decoder import AlignmentHead, TextDecoder, select
 from masscli.generation.hypotheses import Hypothesis, pair_with_sources
 from masscli.generation.minimum_risk import rank_by_utility
-from masscli.generation.shortlist import Shortlist
-from masscli.models.transformer import Transformer
 from masscli.text.tokenizer import Tokenizer
 from masscli.text.unknown_pieces import UnknownPieces, list_lines
 
@@ -122,45 +117,24 @@ class Translator:
 
     It reads `buffer_size` lines ahead, so that batches hold sentences of similar length. `truncation` says
     how sources that are too long are cut. With `alignment_head`, outputs have the links to their sources.
-    `make_decoder` makes the decoder, from the other arguments, which are those of `Decoder`.
     """
 
     def __init__(
         self,
-        models: Sequence[Transformer],
+        decoder: TextDecoder,
         tokenizer: Tokenizer,
-        framing: Framing,
-        config: GenerationConfig,
         *,
-        batch_tokens: int = 8000,
-        batch_size: int | None = None,
         buffer_size: int = 4096,
-        seed: int = 1,
         truncation: Truncation = NO_TRUNCATION,
-        allowed: Tensor | None = None,
-        shortlist: Shortlist | None = None,
-        make_decoder: Callable[..., TextDecoder] = Decoder,
         alignment_head: AlignmentHead | None = None,
     ) -> None:
+        self.decoder = decoder
+        self.config = decoder.config
         self.tokenizer = tokenizer
         self.buffer_size = buffer_size
         self.truncation = truncation
-        self.config = config
         self.alignment_head = alignment_head
-        # Minimum Bayes risk chooses among all outputs of the beam, and returns `nbest` of them.
-        if config.mbr:
-            config = replace(config, nbest=config.beam)
-        self.decoder = make_decoder(
-            models,
-            framing,
-            config,
-            batch_tokens=batch_tokens,
-            batch_size=batch_size,
-            seed=seed,
-            allowed=allowed,
-            shortlist=shortlist,
-        )
-        self.max_source_length = self.decoder.max_source_length
+        self.max_source_length = decoder.max_source_length
         if truncation.max_length is not None:
             self.max_source_length = min(self.max_source_length, truncation.max_length)
         self.report = Report()
@@ -222,7 +196,7 @@ class Translator:
         """
         if prefixes is None:
             return [[] for _ in range(count)]
-        size = self.decoder.config.prefix_size
+        size = self.config.prefix_size
         texts = _take_lines(prefixes, first, count, "--prefix")
         # With --prefix-size a whole reference may be given as the prefix, of which only the beginning counts.
         ids = [row[:size] for row in self.tokenizer.encode_lines(texts, target)]

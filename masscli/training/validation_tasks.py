@@ -15,6 +15,7 @@ from masscli.data.batches.batch import Ids
 from masscli.data.batches.framing import Framing
 from masscli.data.batches.sequences import Truncation
 from masscli.generation.config import GenerationConfig
+from masscli.generation.decoder import Decoder
 from masscli.generation.retrieval import precision_at_1, sentence_vectors
 from masscli.generation.single_stack_decoding import extract_stack
 from masscli.generation.translator import Translator
@@ -131,10 +132,10 @@ class TranslationTask:
         sources = [self.sources[number] for number in mine]
         lines = sources
         for step, (source, target) in enumerate(pairwise(self.path)):
-            translator = Translator(
-                [writer], tokenizer, framing, config, allowed=self.allowed.get(target)
+            decoder = Decoder(
+                [writer], framing, config, allowed=self.allowed.get(target)
             )
-            outputs = translator.translate(lines, source, target)
+            outputs = Translator(decoder, tokenizer).translate(lines, source, target)
             lines = [hypotheses[0].text for hypotheses in outputs]
             if step == 0 and self.metric == "roundtrip":
                 lines = _without_copies(lines, sources, source, target, tokenizer)
@@ -220,9 +221,8 @@ class WritingTask:
         config = GenerationConfig(beam=beam, max_len_a=0, max_len_b=self.max_length)
         writer = extract_stack(model, "encoder") if self.by_encoder else model
         mine = range(distributed.rank, len(self.sources), distributed.world_size)
-        translator = Translator(
-            [writer], tokenizer, framing, config, truncation=self.truncation
-        )
+        decoder = Decoder([writer], framing, config)
+        translator = Translator(decoder, tokenizer, truncation=self.truncation)
         sources = [self.sources[number] for number in mine]
         outputs = translator.translate(sources, self.language, self.language)
         lines = [hypotheses[0].text for hypotheses in outputs]

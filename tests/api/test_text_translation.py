@@ -28,7 +28,10 @@ class Dictionary:
         self.task = WritingTask(source, target, None)
         self.asked: list[list[str]] = []
 
-    def translator(self, search: GenerationConfig, seed: int) -> Any:
+    def decoder(self, search: GenerationConfig, seed: int) -> Any:
+        return self
+
+    def translator(self, decoder: Any) -> Any:
         return self
 
     report = Report()

@@ -146,14 +146,10 @@ def make(
     config = GenerationConfig(
         **{"beam": 4, "max_len_a": 0.7, "max_len_b": 8, **options}
     )
-    return Translator(
-        models,
-        tokenizer,
-        make_framing(tokenizer),
-        config,
-        batch_tokens=batch_tokens,
-        buffer_size=12,
+    decoder = Decoder(
+        models, make_framing(tokenizer), config, batch_tokens=batch_tokens
     )
+    return Translator(decoder, tokenizer, buffer_size=12)
 
 
 LINES = ["", *sentences(7, 1), "   ", *sentences(8, 2), "the " * 60, "red"]

@@ -116,7 +116,9 @@ def test_greedy_and_beam_search_are_the_same(
         )
         ours = [
             n_best[0].text
-            for n_best in model.translator(search).translate(LINES, "en", "de")
+            for n_best in model.translator(model.decoder(search)).translate(
+                LINES, "en", "de"
+            )
         ]
         assert translate_alone(trained, tmp_path / "theirs", beam) == ours
         assert len(set(ours)) > 6

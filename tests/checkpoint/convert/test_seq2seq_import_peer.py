@@ -205,8 +205,7 @@ def test_an_imported_model_computes_the_same_and_comes_back(
     decoder = (
         load(run.path, precision="fp32")
         .text_model(source=source, target=target)
-        .translator(search)
-        .decoder
+        .decoder(search)
     )
     [[hypothesis, *_]] = decoder.generate([words], source, target)
     if not hypothesis.hit_max_len and len(output) < 30:
@@ -428,10 +427,8 @@ def test_ctranslate2_decodes_separate_vocabularies_and_tags_of_the_target(
     [[best, *_]] = (
         models[1]
         .text_model(source=languages[0], target=languages[1])
-        .translator(
-            GenerationConfig(beam=4, early_stop=True, max_len_a=0, max_len_b=20)
-        )
-        .decoder.generate([ids], *languages)
+        .decoder(GenerationConfig(beam=4, early_stop=True, max_len_a=0, max_len_b=20))
+        .generate([ids], *languages)
     )
     assert result.hypotheses[0] == [names[number] for number in best.ids]
     assert framing.encoder_input(ids, *languages)[-1] == framing.vocab.eos
@@ -733,7 +730,7 @@ def test_the_imported_search_finds_what_theirs_finds(
     run = Checkpoint.open(tmp_path / "run")
     model = load(run.path, precision="fp32")
     text_model = model.text_model(source=languages[0], target=languages[-1])
-    decoder = text_model.translator(text_model.search_config({})).decoder
+    decoder = text_model.decoder(text_model.search_config({}))
     source_rows, target_rows = rows_of(run, languages[0], languages[-1])
     tokenizer, compared = run.tokenizer(), 0
     for line in [*LINES[:12], "b"]:

@@ -89,7 +89,9 @@ def test_logits_and_beam_search_are_the_same(
     model = load(run.path, precision="fp32").text_model(source="en", target="de")
     ours = [
         n_best[0].hypothesis.ids
-        for n_best in model.translator(search).translate(lines, "en", "de")
+        for n_best in model.translator(model.decoder(search)).translate(
+            lines, "en", "de"
+        )
     ]
     # At the length limit their library ends a text at no cost, and masscli at the model's own.
     longest = run.recipe.model.max_positions - 3 - len(forced)
