@@ -14,6 +14,7 @@ from masscli.api.ensemble import Ensemble
 from masscli.api.writing_task import WritingTask, select_writing_task, writing_stack
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.core.errors import MasscliError
+from masscli.core.files import given_again
 from masscli.data.batches.sequences import Truncation
 from masscli.generation.config import GenerationConfig
 from masscli.generation.decoder import AlignmentHead, Decoder, TextDecoder
@@ -61,6 +62,8 @@ class TextModel:
         ensemble.framing.vocab.check_direction(task.source, task.target)
         warnings += task.warnings
         warnings += _untrained_members(ensemble, task)
+        for path in given_again(checkpoint.path for checkpoint in ensemble.checkpoints):
+            warnings.append(f"{path}: is in the ensemble twice, and so counts twice")
         return cls(ensemble, task, tuple(warnings))
 
     def on_device(self, device: torch.device) -> TextModel:

@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from masscli.core.files import given_again
 from masscli.core.listing import count_of
 
 
@@ -39,6 +40,11 @@ def run(
     from masscli.checkpoint.average import average, mixture_warnings, open_members
 
     members = open_members(paths, last)
+    for again in given_again(member.path for member in members):
+        print(
+            f"warning: {again}: is given twice, and so counts twice in the mean",
+            file=sys.stderr,
+        )
     for warning in mixture_warnings(members):
         print(f"warning: {warning}", file=sys.stderr)
     path = average(members, output)

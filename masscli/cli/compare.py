@@ -39,6 +39,7 @@ from masscli.core.config import (
     positive,
 )
 from masscli.core.errors import MasscliError
+from masscli.core.files import given_again
 from masscli.core.listing import count_of
 from masscli.data.formats.registry import guess_format
 from masscli.generation.config import GenerationConfig
@@ -134,6 +135,8 @@ def run(
     from masscli.reporting.comparison import compare_outputs
 
     _check_unused_options(options, search, old.is_file() and new.is_file())
+    if given_again((old, new)):
+        print(f"warning: {old} and {new} are the same", file=sys.stderr)
     metrics = ScoreConfig(metric=options.metric)
     # An unknown metric is refused before anything is translated.
     build_metrics(metrics)

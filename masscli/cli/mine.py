@@ -25,6 +25,7 @@ from masscli.cli.output import check_inputs_stay, check_output, writer
 from masscli.cli.text_inputs import warn_of_examples
 from masscli.core.config import Flags, config
 from masscli.core.errors import MasscliError
+from masscli.core.files import given_again
 from masscli.core.listing import count_of
 from masscli.generation.config import STANDARD_STREAM
 from masscli.text.corpus import iter_lines
@@ -67,11 +68,7 @@ def run(
     from masscli.generation.retrieval import sentence_vectors
     from masscli.text.unknown_pieces import count_unknown, list_lines
 
-    warn_of_examples(options.input_source, options.input_target)
-    check_output(options.output)
-    check_inputs_stay(
-        {"--output": options.output}, (options.input_source, options.input_target)
-    )
+    _check_files(options)
     ensemble = Ensemble.open([path], options.device, options.precision)
     if not ensemble.first.recipe.model.encoder_layers:
         raise MasscliError(
@@ -120,3 +117,16 @@ def run(
         f"with a margin of {options.min_margin:g} or more",
         file=sys.stderr,
     )
+
+
+def _check_files(options: MineConfig) -> None:
+    """Raise MasscliError for an output that has no place, and warn of inputs that were probably not meant."""
+    files = (options.input_source, options.input_target)
+    check_output(options.output)
+    check_inputs_stay({"--output": options.output}, files)
+    warn_of_examples(*files)
+    if given_again(files):
+        print(
+            f"warning: {' and '.join(map(str, files))} are the same: is one of them the wrong file?",
+            file=sys.stderr,
+        )

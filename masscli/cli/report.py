@@ -34,7 +34,7 @@ import typer
 
 from masscli.cli.output import check_distinct, check_inputs_stay, check_is_file
 from masscli.core.errors import MasscliError
-from masscli.core.files import write_atomic
+from masscli.core.files import given_again, write_atomic
 from masscli.reporting.score_log import parse_tags
 
 
@@ -216,6 +216,8 @@ def _report_runs(
             "--tag: tags are written to the log of --append only",
             "add --append scores.jsonl",
         )
+    for folder in given_again(folders):
+        print(f"warning: {folder}: is given twice", file=sys.stderr)
     logs = [read_run(folder) for folder in folders]
     print(align_table(cost_rows(logs, metrics, curve), text_columns=1))
     if append is not None:

@@ -45,6 +45,7 @@ from masscli.cli.score_agreement import (
     check_inputs,
     check_lengths,
     check_numbers,
+    check_references,
 )
 from masscli.cli.score_formats import (
     Scores,
@@ -235,6 +236,7 @@ def _read_texts(
                 f"{one.name}: not read: {one.bad_rows.unread_text()}", file=sys.stderr
             )
         _warn(one.bad_rows.doubts)
+    _warn(check_references(references))
     _warn(check_inputs(hypotheses, references))
     if options.choices_column != ScoreConfig.choices_column and all(
         one.choices is None for one in references

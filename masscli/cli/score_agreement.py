@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import product
+from itertools import combinations, product
 
 from masscli.cli.score_inputs import ScoreInput, Sentences
 from masscli.core.digits import parse_number
@@ -65,6 +65,13 @@ def check_numbers(files: Mapping[str, Sequence[str]]) -> None:
                     f"{name}: example {number} is not a number: {line[:40]!r}",
                     "a correlation needs one for each example",
                 )
+
+
+def check_references(references: Sequence[ScoreInput]) -> Iterator[str]:
+    """Yield a warning for each two references that are the same text."""
+    for first, second in combinations(references, 2):
+        if first.lines == second.lines:
+            yield f"{first.name} and {second.name} are the same text, which counts as two references"
 
 
 def check_inputs(

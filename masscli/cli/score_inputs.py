@@ -18,6 +18,7 @@ from pathlib import Path
 
 from masscli.core.digits import parse_digits
 from masscli.core.errors import MasscliError
+from masscli.core.files import given_again
 from masscli.data.formats.bad_rows import BadRows
 from masscli.data.formats.conll import CONLLU_UPOS, is_conllu, split_sentences
 from masscli.data.formats.csv_rows import is_csv
@@ -100,10 +101,10 @@ def _names(paths: Sequence[Path]) -> dict[str, Path]:
 
     Raises MasscliError if a path is given twice.
     """
+    for path in given_again(paths):
+        raise MasscliError(f"{path}: given twice")
     named: dict[str, Path] = {}
     for path in paths:
-        if path in named.values():
-            raise MasscliError(f"{path}: given twice")
         name = str(path)
         if name == "-":
             name = "standard input"

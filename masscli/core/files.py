@@ -17,13 +17,25 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 from typing import IO, BinaryIO
 
 from masscli.core.errors import NO_ROOM, MasscliError
+
+
+def given_again(paths: Iterable[Path]) -> list[Path]:
+    """Return those paths that lead to the same file or folder as an earlier one, however they are spelled."""
+    places: set[Path] = set()
+    again = []
+    for path in paths:
+        place = path.resolve()
+        if place in places:
+            again.append(path)
+        places.add(place)
+    return again
 
 
 def read_regular(path: Path) -> bytes:

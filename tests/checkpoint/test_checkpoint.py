@@ -259,6 +259,18 @@ def test_a_kill_at_any_moment_of_an_average_is_repaired_or_accepted(
     assert len(done) > 3
 
 
+def test_a_checkpoint_or_run_that_is_given_twice_is_named(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = (run / "checkpoints" / "last").resolve()
+    twice = [str(run), str(checkpoint)]
+    assert masscli(["average", *twice, "-o", str(tmp_path / "mean")]) == 0
+    said = f"warning: {checkpoint}: is given twice, and so counts twice in the mean"
+    assert said in capsys.readouterr().err.splitlines()
+    masscli(["report", str(run), f"{run}/."])
+    assert f"warning: {run}: is given twice" in capsys.readouterr().err.splitlines()
+
+
 def test_averages_of_runs_that_began_differently_are_pointed_out(run: Path) -> None:
     first = Checkpoint.open(run)
     other_seed = replace(

@@ -52,6 +52,22 @@ def test_examples_that_are_read_as_text_are_named(
     }
 
 
+def test_one_file_in_two_places_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """However it is spelled; two references of one text are, too."""
+    Path("link").symlink_to("text")
+    Path("copy").write_text(Path("text").read_text())
+    masscli([*MINE, "-i", "text", "-j", "link"])
+    said = "warning: text and link are the same: is one of them the wrong file?"
+    assert said in capsys.readouterr().err.splitlines()
+    assert masscli(["compare", "text", "link", "-i", "text"]) == 0
+    assert "warning: text and link are the same" in capsys.readouterr().err.splitlines()
+    assert masscli(["score", "text", "--ref", "copy,link", "-m", "chrf"]) == 0
+    said = "warning: copy and link are the same text, which counts as two references"
+    assert said in capsys.readouterr().err.splitlines()
+    assert masscli(["score", "text", "link", "--ref", "copy"]) == 2
+    assert capsys.readouterr().err == "error: link: given twice\n"
+
+
 @pytest.mark.parametrize("name", ["x.tmx", "x.xlf", "x.html.gz", "x.SGM"])
 def test_markup_is_not_text(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert masscli([*FILTER, name, "text"]) == 2

@@ -614,6 +614,8 @@ def test_other_mistakes(
         in generate(capfd, "runs/both", "-i", "in.en")[2]
     )
     assert generate(capfd, "runs/both", "runs/ende", "-i", "in.en", "-t", "de")[0] == 0
+    twice = generate(capfd, "runs/ende", "runs/both/../ende", "-i", "in.en")
+    assert "is in the ensemble twice, and so counts twice\n" in twice[2]
     # The second model of an ensemble, too, should have learned the direction.
     reverse = generate(
         capfd, "runs/both", "runs/ende", "-i", "in.en", "-s", "de", "-t", "en"
