@@ -29,6 +29,8 @@ class ImportRequest:
     """The file to import, and the options of `masscli import` that describe it; None if one is not given."""
 
     path: Path
+    config: Path | None = None
+    """The file that has the options of the model; None if it is `path` itself."""
     source: str | None = None
     """The source language (-s)."""
     target: str | None = None
@@ -58,6 +60,11 @@ class ImportRequest:
     --lowercase."""
     bos: bool = False
     """Whether BART's sources and outputs begin with `<s>` although it was fine-tuned without it (--bos)."""
+
+    @property
+    def options_path(self) -> Path:
+        """The file that errors about an option of the model name."""
+        return self.config or self.path
 
     @property
     def preprocessing(self) -> TextPreprocessing:
@@ -157,12 +164,16 @@ class TensorTable:
         Raises MasscliError if it is missing, if the file is damaged, or if it holds anything but finite
         floating-point numbers.
         """
+        tensor = self.read(name)
+        del self._tensors[name]
+        return tensor
+
+    def read(self, name: str) -> Tensor:
+        """Return a tensor in float32 without removing it. Raises MasscliError as `take` does."""
         stored = self._require(name)
         if isinstance(stored, StoredTensor):
             stored = stored.read()
-        tensor = to_float32(name, stored, str(self._path))
-        del self._tensors[name]
-        return tensor
+        return to_float32(name, stored, str(self._path))
 
     def take_stacked(self, names: Sequence[str]) -> Tensor:
         """Take tensors, and return them concatenated along dimension 0.

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from masscli.checkpoint.convert.config_json import describe_problem
 from masscli.checkpoint.convert.families import (
     ALBERT,
     BERT,
@@ -123,24 +124,26 @@ def _check_sizes(
 ) -> None:
     """Raise MasscliError if a size in `values` is impossible, before a model of this size uses up memory.
 
-    `values` are fields of `ModelConfig` as config.json gives them. A width, or the number of positions
-    or segments, must not exceed the total number of weights, and the number of layers must not exceed
+    `values` are fields of `ModelConfig` as config.json gives them. A width, or the number of layers,
+    positions or segments, must be above 0. It must not exceed the total number of weights or, for layers,
     `MAX_LAYERS`.
     """
-    for field in ("dim", "ffn_dim", "max_positions", "segments", "embedding_dim"):
-        value = values.get(field, 0)
-        if type(value) is int and value > contents.numbers:
-            key = family.config_keys[field]
+    for field, key in family.config_keys.items():
+        size = values[field]
+        # A size that is not a whole number is reported later.
+        if field not in (*_SIZE_FIELDS, "max_positions", "segments"):
+            continue
+        if type(size) is not int:
+            continue
+        if size < 1 or (field.endswith("_layers") and size > MAX_LAYERS):
             raise MasscliError(
-                f"{path}: {key} is {value}, but the weights have {contents.numbers:,} numbers in all",
+                f"{path}: {key} is {size}", "was it changed after it was published?"
+            )
+        if size > contents.numbers:
+            raise MasscliError(
+                f"{path}: {key} is {size}, but the weights have {contents.numbers:,} numbers in all",
                 "weights and config.json belong to different models",
             )
-    layers = [values.get(field, 0) for field in ("encoder_layers", "decoder_layers")]
-    if any(type(count) is int and count > MAX_LAYERS for count in layers):
-        raise MasscliError(
-            f"{path}: has more than {MAX_LAYERS} layers",
-            "was it changed after it was published?",
-        )
 
 
 def _has_head(
@@ -158,7 +161,8 @@ def _has_head(
         return contents.lm_head or model.head_transform
     if contents.lm_head:
         raise MasscliError(
-            f"{path}: the layers have {model.activation}, and the LM head of {family.title} has {fixed}",
+            f"{path}: {family.config_keys['activation']} is {model.activation}, and the LM head of "
+            f"{family.title} has {fixed}",
             "here both are the same; without its head, as saved from a bare class, it can be imported",
         )
     return False
@@ -192,10 +196,9 @@ def _resolve(
             values["embedding_dim"] = 0
         return resolve(values)
     except (TypeError, ValueError, ConfigError) as error:
-        # The message is one line, so only the first wrong setting is reported.
-        problem = str(error).splitlines()[0].replace("model.", "")
         raise MasscliError(
-            f"{path}: {problem}", "was it changed after it was published?"
+            f"{path}: {describe_problem(error, family.config_keys)}",
+            "was it changed after it was published?",
         ) from None
 
 

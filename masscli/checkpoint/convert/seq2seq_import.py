@@ -14,6 +14,7 @@ from torch import Tensor
 from masscli.checkpoint import saving
 from masscli.checkpoint.checkpoint import RunState
 from masscli.checkpoint.convert.attribution import read_attribution
+from masscli.checkpoint.convert.config_json import describe_problem
 from masscli.checkpoint.convert.folder import (
     CONFIG,
     read_flag,
@@ -323,7 +324,7 @@ def _read_model_config(
         return resolve(values)
     except (TypeError, ValueError, ConfigError) as error:
         raise MasscliError(
-            f"{path}: {error}".replace("model.", ""),
+            f"{path}: {describe_problem(error, _SIZES)}",
             "was it changed after it was published?",
         ) from None
 

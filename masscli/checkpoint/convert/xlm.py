@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from masscli.checkpoint.convert.config_json import describe_problem
 from masscli.checkpoint.convert.folder import read_flag
 from masscli.checkpoint.convert.foreign import (
     ForeignModel,
@@ -21,6 +22,7 @@ from masscli.checkpoint.convert.foreign import (
     take_with_new_rows,
 )
 from masscli.checkpoint.convert.torch_file import attributes, plain
+from masscli.core.config import ConfigError
 from masscli.core.errors import MasscliError
 from masscli.models.config import ModelConfig
 from masscli.models.input_embedding import sinusoids
@@ -39,6 +41,12 @@ GENERATION = {"beam": 1, "lenpen": 1.0, "max_len_a": 1.5, "max_len_b": 10}
 """The default search of translate.py in XLM and MASS, as fields of `GenerationConfig`. There the length
 limit depends on the longest source of a batch; here each source has its own limit."""
 EOS_ID = XLM_SPECIAL_PIECES.index("</s>")
+_KEYS = {
+    "dim": "emb_dim",
+    "heads": "n_heads",
+    "norm_eps": "layer_norm_eps",
+}
+"""XLM's names of options, by the fields of `ModelConfig` that are called otherwise."""
 _STACK_KEYS = {"encoder": "encoder", "decoder": "decoder", "model": "encoder"}
 """masscli's stack for each key of a file that holds a part of the model."""
 
@@ -250,12 +258,14 @@ def _config(
     cross_output = "shared"
     if "decoder" in parts and "encoder_attn.0.out_lin.0.weight" in parts["decoder"]:
         cross_output = "language"
+    path = request.options_path
     activation = "relu"
-    if read_flag(params, "gelu_activation", False, request.path):
+    if read_flag(params, "gelu_activation", False, path):
         activation = "gelu"
-    # Sinusoids are computed, whatever the file holds.
+    # XLM reads what the file holds, which half precision or training may have changed.
     positions, sinusoid_layout = "learned", "tensor2tensor"
-    if read_flag(params, "sinusoidal_embeddings", False, request.path):
+    is_sinusoidal = read_flag(params, "sinusoidal_embeddings", False, path)
+    if is_sinusoidal and all(_has_sinusoids(part) for part in parts.values()):
         positions, sinusoid_layout = "sinusoidal", "interleaved"
     values = {
         "arch": "mass-xlm",
@@ -264,7 +274,7 @@ def _config(
         "heads": heads,
         "max_positions": min(position_rows),
         "activation": activation,
-        "tie_output": read_flag(params, "share_inout_emb", True, request.path),
+        "tie_output": read_flag(params, "share_inout_emb", True, path),
         "languages": "embedding" if languages else "none",
         "cross_output": cross_output,
         "positions": positions,
@@ -276,7 +286,20 @@ def _config(
     for stack in ("encoder", "decoder"):
         layers = parts[stack].count_layers("attentions.") if stack in parts else 0
         values[f"{stack}_layers"] = layers
-    return resolve(values)
+    try:
+        return resolve(values)
+    except ConfigError as error:
+        raise MasscliError(
+            f"{path}: {describe_problem(error, _KEYS)}",
+            "was it changed after it was published?",
+        ) from None
+
+
+def _has_sinusoids(table: TensorTable) -> bool:
+    """Return whether the positions of a stack are the interleaved sinusoids that XLM computes."""
+    positions = table.read("position_embeddings.weight")
+    expected = sinusoids(len(positions), positions.shape[1], "interleaved")
+    return torch.allclose(positions, expected, rtol=0, atol=1e-6)
 
 
 class _Stack:
@@ -318,7 +341,7 @@ class _Stack:
     def _embeddings(self) -> dict[str, Tensor]:
         """Take the token, position and language embeddings and their norm; return them by masscli's names.
 
-        Raises MasscliError if one is missing, or if supposedly sinusoidal positions are not sinusoids.
+        Raises MasscliError if one is missing.
         """
         table = self._table
         ours = f"embeddings.{self._stack}"
@@ -332,8 +355,6 @@ class _Stack:
             tensors[f"{ours}.positions.weight"] = positions[
                 : self._config.max_positions
             ]
-        else:
-            self._check_sinusoids(positions)
         if not self._languages:
             return tensors
         # For a stack without language vectors, zeros are equivalent.
@@ -346,16 +367,6 @@ class _Stack:
             ]
         tensors[f"{ours}.languages.weight"] = vectors
         return tensors
-
-    def _check_sinusoids(self, positions: Tensor) -> None:
-        """Raise MasscliError if a table of positions (P, D) does not hold interleaved sinusoids."""
-        expected = sinusoids(len(positions), self._config.dim, "interleaved")
-        # The tolerance allows for half precision.
-        if not torch.allclose(positions, expected, atol=1e-3):
-            raise MasscliError(
-                f"{self._request.path}: its positions are not the sinusoids that its options ask for",
-                "weights and options belong to different models",
-            )
 
     def _output_layer(self) -> dict[str, Tensor]:
         """Return the output bias by name, and the output weights unless they are tied to the embeddings.

@@ -8,6 +8,7 @@ and remove accents.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -53,6 +54,9 @@ _BODY_PARTS = (
 """Prefixes of the names of XLM's own tensors, except those of its output layer."""
 OTHER_TOKENIZERS = {"ja": "KyTea", "th": "PyThaiNLP", "zh": "jieba"}
 """Programs with which XLMTokenizer splits text into words, for languages not covered by Moses' rules."""
+_LAYER = re.compile(r"ffns\.\d+\.lin1\.weight")
+"""Matches the name of a tensor that each layer has."""
+_OTHER = "weights and config.json belong to different models"
 _REQUIRED = {"causal": False, "is_encoder": True, "asm": False}
 """Settings of config.json, each with the only value that can be imported."""
 
@@ -77,7 +81,8 @@ def import_xlm_folder(
                 f"only XLM whose {key} is {only} can be imported",
             )
     weights_path, weights = read_weights(folder, allow_pickle)
-    tensors, notes = _own_tensors(weights, str(weights_path))
+    tensors, notes = _own_tensors(config, weights, weights_path)
+    _check_sizes(config, tensors, folder / CONFIG)
     content = {
         "model": tensors,
         "dico_id2word": _dictionary(folder),
@@ -85,6 +90,7 @@ def import_xlm_folder(
     }
     request = ImportRequest(
         weights_path,
+        config=folder / CONFIG,
         bpe_codes=_present(folder / MERGES),
         own_preprocessing=_preprocessing(folder),
     )
@@ -124,16 +130,17 @@ def _present(path: Path) -> Path:
 
 
 def _own_tensors(
-    weights: Mapping[str, Tensor], path: str
+    config: Mapping[str, Any], weights: Mapping[str, Tensor], path: Path
 ) -> tuple[dict[str, Tensor], list[str]]:
     """Return the tensors of a folder under XLM's names, and notes on those that are missing or unused.
 
-    A model without the output layer, such as a classifier, gets one with a bias of 0. Raises
-    MasscliError, which names `path`, if two tensors have the same name.
+    A model without the output layer, such as a classifier, gets one with a bias of 0. `config` is the
+    content of config.json. Raises MasscliError, which names the file `path` of the weights, if two tensors
+    have the same name, or if an output layer lacks weights that are not tied.
     """
     tensors = {}
     heads = []
-    for name, tensor in without_wrapper(weights, path).items():
+    for name, tensor in without_wrapper(weights, str(path)).items():
         own = name.removeprefix(_BODY)
         if own.startswith((*_BODY_PARTS, _HEAD)):
             tensors[own] = tensor
@@ -144,12 +151,51 @@ def _own_tensors(
     embeddings = tensors.get("embeddings.weight")
     if embeddings is None:
         return tensors, notes
+    has_head = f"{_HEAD}proj.bias" in tensors
+    is_tied = read_flag(config, "tie_word_embeddings", True, path.with_name(CONFIG))
+    if has_head and not is_tied and f"{_HEAD}proj.weight" not in tensors:
+        raise MasscliError(
+            f"{path}: has no {_HEAD}proj.weight", "tie_word_embeddings is false"
+        )
     # Tied weights are stored once.
     tensors.setdefault(f"{_HEAD}proj.weight", embeddings)
-    if f"{_HEAD}proj.bias" not in tensors:
+    if not has_head:
         tensors[f"{_HEAD}proj.bias"] = torch.zeros(len(embeddings))
         notes.append("it has no output layer: new is a bias of 0 on tied weights")
     return tensors, notes
+
+
+def _check_sizes(
+    config: Mapping[str, Any], tensors: Mapping[str, Tensor], path: Path
+) -> None:
+    """Raise MasscliError if config.json (`path`, with the content `config`) has other sizes than the tensors.
+
+    Hugging Face's library would leave out layers, or vectors of languages, that config.json does not ask for.
+    """
+    table = tensors.get("embeddings.weight")
+    # Without this table, or with a damaged one, the conversion reports it.
+    if table is None or table.dim() != 2:
+        return
+    sizes = {
+        "n_layers": sum(_LAYER.fullmatch(name) is not None for name in tensors),
+        "emb_dim": table.shape[1],
+        "vocab_size": len(table),
+    }
+    # With one language there are no vectors, whatever use_lang_emb says.
+    if "lang_embeddings.weight" in tensors:
+        sizes["n_langs"] = len(tensors["lang_embeddings.weight"])
+        if not read_flag(config, "use_lang_emb", True, path):
+            raise MasscliError(
+                f"{path}: use_lang_emb is false, but the weights have lang_embeddings",
+                _OTHER,
+            )
+    if "position_embeddings.weight" in tensors:
+        sizes["max_position_embeddings"] = len(tensors["position_embeddings.weight"])
+    for key, size in sizes.items():
+        if config.get(key, size) != size:
+            raise MasscliError(
+                f"{path}: {key} is {config[key]}, but the weights have {size}", _OTHER
+            )
 
 
 def _dictionary(folder: Path) -> dict[int, str]:
@@ -179,7 +225,8 @@ def _params(
     Raises MasscliError if it does not name the languages of a multilingual model, and the number of
     `languages` differs.
     """
-    params = dict(config)
+    # XLM's own option has another default.
+    params = {"gelu_activation": True, **config}
     params["share_inout_emb"] = read_flag(
         config, "tie_word_embeddings", True, folder / CONFIG
     )

@@ -494,7 +494,7 @@ def test_damage_and_unknown_parts_are_named(tmp_path: Path) -> None:
 def test_containers_numbers_and_sinusoids_of_other_writers(
     dtype: torch.dtype, tmp_path: Path
 ) -> None:
-    """A defaultdict, NumPy's numbers, options as a Namespace, sinusoids that were rounded with the rest."""
+    """A defaultdict, NumPy's numbers, options as a Namespace; rounded sinusoids are taken as they are, as in XLM."""
     words = [
         "<s>",
         "</s>",
@@ -524,10 +524,14 @@ def test_containers_numbers_and_sinusoids_of_other_writers(
     path, _ = import_file(ImportRequest(tmp_path / "model.pth"), None, tmp_path / "run")
     run = Checkpoint.open(path)
     assert run.tokenizer().all_pieces() == words
-    assert (run.recipe.model.positions, run.recipe.model.sinusoids) == (
-        "sinusoidal",
-        "interleaved",
-    )
+    model = run.recipe.model
+    if dtype == torch.float32:
+        assert (model.positions, model.sinusoids) == ("sinusoidal", "interleaved")
+        return
+    assert model.positions == "learned"
+    table = run.weights()["embeddings.encoder.positions.weight"]
+    stored = content["model"]["position_embeddings.weight"]
+    assert torch.equal(table, stored.float())
 
 
 def test_options_must_fit(tmp_path: Path) -> None:

@@ -140,6 +140,12 @@ def test_a_classifier_has_its_body_taken(
         ({"lang2id": None}, ["en"], "does not name its 2 languages"),
         ({}, ["fr"], "has no language 'fr'"),
         ({"use_memory": True}, ["en"], "memory layers"),
+        ({"n_layers": 1}, ["en"], "n_layers is 1, but the weights have 2"),
+        ({"n_langs": 3}, ["en"], "n_langs is 3, but the weights have 2"),
+        ({"vocab_size": 9}, ["en"], "vocab_size is 9, but the weights have 25"),
+        ({"use_lang_emb": False}, ["en"], "use_lang_emb is false, but the weights"),
+        ({"tie_word_embeddings": False}, ["en"], "has no pred_layer.proj.weight"),
+        ({"layer_norm_eps": 0.0}, ["en"], "config.json: layer_norm_eps: must be above"),
     ],
 )
 def test_what_does_not_fit_is_named(
@@ -175,7 +181,9 @@ def test_a_file_of_2019_has_no_model_type(
         architectures=["XLMWithLMHeadModel"],
     )
     config = json.loads((folder / "config.json").read_text())
-    del config["model_type"]
+    # Their library has GELU by default, and XLM itself ReLU.
+    del config["model_type"], config["gelu_activation"]
     (folder / "config.json").write_text(json.dumps(config))
     path, _ = import_folder(folder, tmp_path / "run", ["en"], allow_pickle=False)
-    assert Checkpoint.open(path).recipe.model.encoder_layers == 2
+    model = Checkpoint.open(path).recipe.model
+    assert (model.encoder_layers, model.activation) == (2, "gelu")
