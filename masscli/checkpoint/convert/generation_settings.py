@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from masscli.checkpoint.convert.folder import read_flag, read_json
+from masscli.checkpoint.convert.folder import CONFIG, read_flag, read_json
 from masscli.core.config import ConfigError, from_dict, to_dict
 from masscli.core.errors import MasscliError
 from masscli.generation.config import GenerationConfig
@@ -108,6 +108,7 @@ _READ = (
 """Settings of generation_config.json that an import reads, besides those in `_NAMES`."""
 _NEUTRAL: tuple[Any, ...] = (None, False, 0, 1, [], {})
 """Values with which a setting in `_NOT_IMPORTED` changes nothing."""
+_START_KEY, _BOS_KEY = "decoder_start_token_id", "bos_token_id"
 _START = 1
 """The number of start symbols that Hugging Face's max_length and min_length count."""
 _END = 1
@@ -126,14 +127,35 @@ def search_settings(folder: Path, config: Mapping[str, Any]) -> Mapping[str, Any
 
 
 def decoder_start_id(folder: Path, config: Mapping[str, Any]) -> Any:
-    """Return the id that a decoder reads first, by generation_config.json or else config.json (`config`).
+    """Return the id that a decoder reads first, by generation_config.json and config.json (`config`).
 
     It may be of any type; None means that neither file has it.
     """
-    start = search_settings(folder, config).get("decoder_start_token_id")
-    if start is None:
-        return config.get("decoder_start_token_id")
-    return start
+    settings = search_settings(folder, config)
+    # In Hugging Face's library, bos_token_id of the same file comes before config.json.
+    for source, key in (
+        (settings, _START_KEY),
+        (settings, _BOS_KEY),
+        (config, _START_KEY),
+    ):
+        if source.get(key) is not None:
+            return source[key]
+    return None
+
+
+def decoder_start_notes(folder: Path, config: Mapping[str, Any]) -> list[str]:
+    """Return a list with a note if a decoder begins with bos_token_id for want of another id, or no note.
+
+    `config` is the content of config.json.
+    """
+    settings = search_settings(folder, config)
+    bos = settings.get(_BOS_KEY)
+    if settings.get(_START_KEY) is not None or bos is None:
+        return []
+    name = CONFIG if settings is config else GENERATION_CONFIG
+    return [
+        f"{name} has no {_START_KEY}: as in Hugging Face's library, outputs begin after {_BOS_KEY} {bos}"
+    ]
 
 
 def read_generation_settings(
@@ -175,6 +197,11 @@ def read_generation_settings(
     # In the form used on the command line, such as `true`.
     search = {field: str(value).lower() for field, value in options.items()}
     notes = _left_out(settings, never, end)
+    if settings.get("eos_token_id") is None:
+        notes.append(
+            f"no eos_token_id is set: outputs end at the end symbol ({end}), and in Hugging Face's library "
+            "at the length limit"
+        )
     # config.json also has many settings that are not those of a search.
     if settings is not config:
         notes += _unknown(settings)

@@ -21,6 +21,7 @@ from masscli.checkpoint.convert.folder import (
     read_weights,
 )
 from masscli.checkpoint.convert.generation_settings import (
+    decoder_start_notes,
     read_generation_settings,
 )
 from masscli.checkpoint.convert.published import without_wrapper
@@ -141,6 +142,9 @@ def import_seq2seq(
     generation, generation_notes = read_generation_settings(
         folder, config, forced, never, end
     )
+    # If a decoder reads a tag first, no setting says which.
+    if (model.languages, model.target_tag) != ("tag", "start"):
+        generation_notes += decoder_start_notes(folder, config)
     state = RunState(
         vocab_fingerprint=tokenizer.vocab.fingerprint,
         generation=generation,

@@ -589,6 +589,31 @@ def test_a_tokenizer_in_one_file_has_the_same_ids(tmp_path: Path) -> None:
     assert run.framing().forced_tokens("en") == [0]
 
 
+@pytest.mark.parametrize("name", ["bart", "marian", "mbart50"])
+@pytest.mark.parametrize("file", ["generation_config.json", "config.json"])
+def test_a_decoder_begins_as_theirs_where_no_setting_says_how(
+    file: str, name: str, tmp_path: Path
+) -> None:
+    """Their library takes bos_token_id of the file that says how to search, whatever the other file says."""
+    folder = tmp_path / "theirs"
+    kind = type(make_peer(name, folder, {}))
+    if file == "config.json":
+        (folder / "generation_config.json").unlink()
+    settings = json.loads((folder / file).read_text(encoding="utf-8"))
+    settings["bos_token_id"] = 3
+    for key in ("decoder_start_token_id", "eos_token_id"):
+        settings.pop(key, None)
+    write_json(folder / file, settings)
+    peer = kind.from_pretrained(folder).eval()
+    output = peer.generate(torch.tensor([[8, 9]]), max_new_tokens=2)[0].tolist()
+    languages = FAMILIES[name][3]
+    _, notes = import_folder(folder, tmp_path / "run", languages, allow_pickle=False)
+    start = Checkpoint.open(tmp_path / "run").framing().decoder_start(languages[-1])
+    assert start == output[0] == 3
+    assert any(f"{file} has no decoder_start_token_id" in note for note in notes)
+    assert any(note.startswith("no eos_token_id is set") for note in notes)
+
+
 def test_generation_settings_survive_import_and_export(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
