@@ -106,6 +106,10 @@ _READ = (
     "suppress_tokens",
 )
 """Settings of generation_config.json that an import reads, besides those in `_NAMES`."""
+KNOWN_SETTINGS = frozenset(
+    (*_NAMES.values(), *_READ, *_NOT_IMPORTED, *_OF_SAMPLES, *_WITHOUT_EFFECT)
+)
+"""All settings of generation_config.json that an import knows; older files have them in config.json."""
 _NEUTRAL: tuple[Any, ...] = (None, False, 0, 1, [], {})
 """Values with which a setting in `_NOT_IMPORTED` changes nothing."""
 _START_KEY, _BOS_KEY = "decoder_start_token_id", "bos_token_id"
@@ -276,11 +280,10 @@ def _unknown(settings: Mapping[str, Any]) -> list[str]:
     `settings` is the content of generation_config.json. Newer versions of the library may have settings that
     change a search.
     """
-    known = {*_NAMES.values(), *_READ, *_NOT_IMPORTED, *_OF_SAMPLES, *_WITHOUT_EFFECT}
     names = [
         name
         for name, value in settings.items()
-        if name not in known and value not in _NEUTRAL
+        if name not in KNOWN_SETTINGS and value not in _NEUTRAL
     ]
     if not names:
         return []

@@ -12,6 +12,7 @@ from masscli.checkpoint import saving
 from masscli.checkpoint.checkpoint import RunState
 from masscli.checkpoint.convert import xlm_folder
 from masscli.checkpoint.convert.attribution import read_attribution
+from masscli.checkpoint.convert.config_json import refuse_other_models, unused_settings
 from masscli.checkpoint.convert.families import FAMILIES, Family
 from masscli.checkpoint.convert.folder import (
     CONFIG,
@@ -73,6 +74,9 @@ def import_folder(
         return xlm_folder.import_xlm_folder(
             folder, config, output, languages, allow_pickle
         )
+    refuse_other_models(
+        family.title, config, folder / CONFIG, is_causal=not family.is_encoder
+    )
     weights_path, weights = read_weights(folder, allow_pickle)
     tensors = normalize_names(family, weights, str(weights_path))
     vocab_size = _vocab_size(folder, family, config, tensors, weights_path)
@@ -126,8 +130,9 @@ def _model_notes(
 ) -> list[str]:
     """Return notes for the user on how the imported model differs from its family or its config.json.
 
-    There is one if it lacks the family's pooler, and one if config.json (`config` is its content) has a
-    separate dropout rate for embeddings.
+    There is one if it lacks the family's pooler. Others say what of config.json (`config` is its content)
+    has no effect: a separate dropout rate for embeddings, weights of an output layer that it lacks, and
+    settings that an import does not read.
     """
     notes = []
     if presets()[family.arch].get("pooler") and not model.pooler:
@@ -139,6 +144,13 @@ def _model_notes(
             f"dropout of embeddings is {embedding_dropout} there; "
             f"here it is that of the layers, {model.dropout}"
         )
+    if config.get("tie_word_embeddings") is False and model.tie_output:
+        notes.append(
+            "tie_word_embeddings is false, but there are no output weights: those of the embeddings are used"
+        )
+    notes += unused_settings(
+        config, {*family.config_keys.values(), *family.required_config, "n_inner"}
+    )
     return notes
 
 

@@ -14,7 +14,11 @@ from torch import Tensor
 from masscli.checkpoint import saving
 from masscli.checkpoint.checkpoint import RunState
 from masscli.checkpoint.convert.attribution import read_attribution
-from masscli.checkpoint.convert.config_json import describe_problem
+from masscli.checkpoint.convert.config_json import (
+    describe_problem,
+    refuse_other_models,
+    unused_settings,
+)
 from masscli.checkpoint.convert.folder import (
     CONFIG,
     read_flag,
@@ -24,6 +28,7 @@ from masscli.checkpoint.convert.generation_settings import (
     decoder_start_notes,
     read_generation_settings,
 )
+from masscli.checkpoint.convert.given_vocabulary import AFTER, BEFORE
 from masscli.checkpoint.convert.published import without_wrapper
 from masscli.checkpoint.convert.seq2seq import NORM_EPS, SEQ2SEQ_FAMILIES, Seq2SeqFamily
 from masscli.checkpoint.convert.seq2seq_tokenizer import read_seq2seq_tokenizer
@@ -72,6 +77,23 @@ _SIZES = {
 }
 """Keys of config.json, by the fields of `ModelConfig` that they give."""
 
+_KEYS = (
+    *_SIZES.values(),
+    "activation_function",
+    "decoder_vocab_size",
+    "langs",
+    "normalize_before",
+    "normalize_embedding",
+    "scale_embedding",
+    "share_encoder_decoder_embeddings",
+    "src_vocab_size",
+    "tgt_vocab_size",
+    # FSMT repeats settings of the decoder there.
+    "decoder",
+    BEFORE,
+    AFTER,
+)
+"""Keys of config.json that an import reads."""
 DEFAULT_POSITIONS = 1024
 """The default of `max_position_embeddings` in Hugging Face's library, for all families."""
 MAX_POSITIONS = 1 << 20
@@ -156,6 +178,7 @@ def import_seq2seq(
     counts = [f"{size:,}" for size in dict.fromkeys(sizes)]
     notes.append(f"vocabulary {vocabulary.path}: {' and '.join(counts)} ids")
     notes += [*vocabulary.notes, *tables.notes, *generation_notes]
+    notes += unused_settings(config, _KEYS)
     new = tokenizer.vocab.size - len({*rows["encoder"], *rows["decoder"]})
     if new:
         notes.append(
@@ -169,8 +192,10 @@ def import_seq2seq(
 def _check_config(family: Seq2SeqFamily, config: Mapping[str, Any], path: Path) -> None:
     """Raise MasscliError if config.json asks for a variant of the family that cannot be imported.
 
-    Such variants place layer norms differently from the family. `config` is the content of `path`.
+    Such variants place layer norms differently from the family, or are models of another kind. `config` is
+    the content of `path`.
     """
+    refuse_other_models(family.title, config, path)
     required = {
         "normalize_before": family.norm == "pre",
         "normalize_embedding": family.norm_embedding,
@@ -246,9 +271,9 @@ def _check_sizes(
 ) -> None:
     """Raise MasscliError if config.json has impossible sizes, or not the weights' numbers of layers.
 
-    Tensor names in `weights` must not contain those of wrappers. The number of positions must be 1 to
-    `MAX_POSITIONS`, and the width 1 to `MAX_WIDTH`. This is checked before a model of these sizes
-    exhausts memory. `config` is the content of `path`, with the number of positions filled in.
+    Tensor names in `weights` must not contain those of wrappers. All sizes must be above 0, the number of
+    positions at most `MAX_POSITIONS`, and the width at most `MAX_WIDTH`. This is checked before a model of
+    these sizes exhausts memory. `config` is the content of `path`, with the number of positions filled in.
     """
     for stack in ("encoder", "decoder"):
         layers = config.get(f"{stack}_layers")
@@ -259,6 +284,13 @@ def _check_sizes(
             raise MasscliError(
                 f"{path}: {stack}_layers is {layers}, but the weights have {found}",
                 "weights and config.json belong to different models",
+            )
+    for key in _SIZES.values():
+        # Rates of dropout are not whole numbers.
+        if type(config.get(key)) is int and config[key] < 1 and "dropout" not in key:
+            raise MasscliError(
+                f"{path}: {key} is {config[key]}",
+                "was it changed after it was published?",
             )
     positions = config.get("max_position_embeddings")
     if type(positions) is not int or not 0 < positions <= MAX_POSITIONS:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from masscli.checkpoint.convert.folder import CONFIG, read_flag
 from masscli.checkpoint.convert.published import add_unique, to_float32
-from masscli.checkpoint.convert.seq2seq import Seq2SeqFamily
+from masscli.checkpoint.convert.seq2seq import MARIAN, Seq2SeqFamily
 from masscli.core.errors import MasscliError
 from masscli.models.config import ModelConfig
 from masscli.models.input_embedding import sinusoids
@@ -153,10 +153,10 @@ def read_tables(
 
 def has_own_tables(family: Seq2SeqFamily, config: Mapping[str, Any]) -> bool:
     """Return whether encoder and decoder have separate embeddings, according to config.json (`config`)."""
-    return (
-        family.own_tables
-        or config.get("share_encoder_decoder_embeddings", True) is False
-    )
+    # Other families share them, whatever this setting says.
+    if family is MARIAN:
+        return config.get("share_encoder_decoder_embeddings", True) is False
+    return family.own_tables
 
 
 def _own_tables(

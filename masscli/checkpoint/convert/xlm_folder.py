@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from masscli.checkpoint.convert.attribution import read_attribution
+from masscli.checkpoint.convert.config_json import refuse_other_models, unused_settings
 from masscli.checkpoint.convert.folder import (
     CONFIG,
     SETTINGS,
@@ -59,6 +60,30 @@ _LAYER = re.compile(r"ffns\.\d+\.lin1\.weight")
 _OTHER = "weights and config.json belong to different models"
 _REQUIRED = {"causal": False, "is_encoder": True, "asm": False}
 """Settings of config.json, each with the only value that can be imported."""
+_KEYS = (
+    *_REQUIRED,
+    "attention_dropout",
+    "attention_setting",
+    "dropout",
+    "emb_dim",
+    "gelu_activation",
+    "id2lang",
+    "lang2id",
+    "layer_norm_eps",
+    "max_position_embeddings",
+    "max_vocab",
+    "min_count",
+    "n_heads",
+    "n_langs",
+    "n_layers",
+    "n_words",
+    "same_enc_dec",
+    "share_inout_emb",
+    "sinusoidal_embeddings",
+    "use_lang_emb",
+    "use_memory",
+)
+"""Keys of config.json that an import reads, and those of XLM's own files that have no effect."""
 
 
 def import_xlm_folder(
@@ -80,6 +105,7 @@ def import_xlm_folder(
                 f"{folder / CONFIG}: {key} is {not only}",
                 f"only XLM whose {key} is {only} can be imported",
             )
+    refuse_other_models("XLM", config, folder / CONFIG)
     weights_path, weights = read_weights(folder, allow_pickle)
     tensors, notes = _own_tensors(config, weights, weights_path)
     _check_sizes(config, tensors, folder / CONFIG)
@@ -112,7 +138,7 @@ def import_xlm_folder(
     model = replace(
         model,
         tokenizer=model.tokenizer.with_card_fields(bos=BOS_ID),
-        notes=[*model.notes, *notes],
+        notes=[*model.notes, *notes, *unused_settings(config, _KEYS)],
     )
     return save_foreign(
         model, weights_path, output, attribution=read_attribution(folder, config)

@@ -744,6 +744,10 @@ CONFIG, WEIGHTS = "{folder}/config.json", "{folder}/model.safetensors"
          "import the model that was quantized, in full or half precision"),
         ("bert", {"pruned_heads": {"0": [1]}}, f"{CONFIG}: pruned_heads is {{'0': [1]}}",
          "only models with as many heads in each layer can be imported"),
+        ("bert", {"auto_map": {"AutoModel": "own.OwnModel"}}, f"{CONFIG}: auto_map names code of the model's own (own.OwnModel), which is not run",
+         "if the weights are those of BERT all the same, remove it from the file"),
+        ("openai-gpt", {"is_causal": False}, f"{CONFIG}: is_causal is False",
+         "if the weights are those of GPT all the same, remove it from the file"),
         ("roberta", {"pad_token_id": "one"}, f"{CONFIG}: pad_token_id is one, and positions of RoBERTa begin after it",
          "expected an id from 0 to 15"),
     ],
@@ -757,6 +761,22 @@ def test_a_config_that_does_not_fit(
         hint,
     )
     assert not (tmp_path / "run").exists()
+
+
+def test_settings_that_have_no_effect_are_named_once(tmp_path: Path) -> None:
+    """Keys of the family, keys that change nothing, and keys that are not set are no news."""
+    others = {"rotary_dim": 4, "auto_map": {"AutoConfig": "own.OwnConfig"}, "new": None}
+    write(
+        tmp_path, "bert", **others, pooler_type="first_token_transform", use_cache=True
+    )
+    _, notes = import_folder(tmp_path, tmp_path / "run", ("en",), allow_pickle=False)
+    named = [note for note in notes if "without effect" in note]
+    assert named == [
+        "config.json has settings without effect here: rotary_dim, auto_map"
+    ]
+    write(tmp_path, "bert")
+    _, notes = import_folder(tmp_path, tmp_path / "none", ("en",), allow_pickle=False)
+    assert not [note for note in notes if "without effect" in note]
 
 
 def test_vocabularies_and_files_that_cannot_be_read(tmp_path: Path) -> None:
