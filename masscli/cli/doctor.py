@@ -17,6 +17,8 @@ from typing import Annotated, Any
 
 import typer
 
+from masscli.core.listing import count_of
+
 
 def run(
     as_json: Annotated[
@@ -55,7 +57,7 @@ def _rows(environment: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     )
     yield (
         "processor",
-        f"{device['processor']}, {device['cores']} cores, {device['cpu_capability']}",
+        f"{device['processor']}, {count_of(device['cores'], 'core')}, {device['cpu_capability']}",
     )
     for gpu in device["gpus"]:
         sizes = f"{gpu['free']:.1f} of {gpu['total']:.1f} GiB free"

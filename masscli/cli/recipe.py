@@ -2,8 +2,8 @@
 
 list: the recipes that are installed with masscli, with their titles.
 
-show: the description and the scripts of a recipe; or, for a TOML file or a run, all its settings, with
-defaults marked.
+show: the description and the scripts of a recipe; or, for a TOML file or a run, all its settings, with a
+mark after those that have their default value.
 
 run: the scripts of a recipe, or of your copy of its folder. Finished steps are skipped, so the same
 command continues a recipe that was stopped.
@@ -149,8 +149,7 @@ def _show(recipe: str) -> None:
             )
         print(f"\n# The scripts and the settings of each scale lie in {folder}")
         return
-    given = read_toml(path)
-    print(_with_defaults_marked(to_dict(_decode(path)), given), end="")
+    print(_with_defaults_marked(to_dict(_decode(path))), end="")
 
 
 def _diff(first_path: Path, second_path: Path) -> None:
@@ -181,12 +180,7 @@ def _decode(path: Path) -> Recipe:
     Raises ConfigError, whose problems begin with the name of the file, for invalid settings.
     """
     try:
-        settings = read_toml(path)
-        recipe = from_dict(Recipe, settings)
-        # Streams that need different stacks need a model with both.
-        stacks = {stream.objective.stacks for stream in recipe.stream.values()}
-        needed = stacks.pop() if len(stacks) == 1 else "encoder-decoder"
-        return replace(recipe, model=resolve(settings.get("model", {}), needed))
+        return _complete(read_toml(path))
     except ConfigError as error:
         # Several files may be checked at once, so each problem names its own.
         problems = [
@@ -195,16 +189,49 @@ def _decode(path: Path) -> Recipe:
         raise ConfigError(*problems, hint=error.hint) from None
 
 
-def _with_defaults_marked(full: Mapping[str, Any], given: Mapping[str, Any]) -> str:
-    """Return the settings `full` as TOML, with the comment `# default` after those that `given` lacks."""
-    given_keys = {key for key, _ in _leaves(given)}
+def _complete(settings: Mapping[str, Any]) -> Recipe:
+    """Return the recipe with these settings, with the model sizes that its `arch` stands for.
+
+    Raises ConfigError for invalid settings.
+    """
+    recipe = from_dict(Recipe, settings)
+    # Streams that need different stacks need a model with both.
+    stacks = {stream.objective.stacks for stream in recipe.stream.values()}
+    needed = stacks.pop() if len(stacks) == 1 else "encoder-decoder"
+    return replace(recipe, model=resolve(settings.get("model", {}), needed))
+
+
+def _defaults_for(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the default values, by dotted key, of a recipe with the size and the streams of `settings`.
+
+    Size, datasets and objectives themselves have none. The recipe of a run contains every setting, so what
+    a file contains does not say what its user chose.
+    """
+    streams = {
+        name: {
+            "dataset": stream["dataset"],
+            "objective": {"name": stream["objective"]["name"]},
+        }
+        for name, stream in settings.get("stream", {}).items()
+    }
+    chosen = {"model": {"arch": settings["model"]["arch"]}, "stream": streams}
+    defaults = dict(_leaves(to_dict(_complete(chosen))))
+    for key, _ in _leaves(chosen):
+        del defaults[key]
+    return defaults
+
+
+def _with_defaults_marked(settings: Mapping[str, Any]) -> str:
+    """Return settings as TOML, with the comment `# default` after those that have their default value."""
+    values, defaults = dict(_leaves(settings)), _defaults_for(settings)
     table, lines = "", []
     # In TOML a line [table] is followed by the keys of this table.
-    for line in to_toml(full).split("\n"):
+    for line in to_toml(settings).split("\n"):
         if line.startswith("["):
             table = line.strip("[]") + "."
         key, equals, _ = line.partition(" = ")
-        if equals and table + key not in given_keys:
+        name = table + key
+        if equals and name in defaults and defaults[name] == values[name]:
             line += "  # default"
         lines.append(line)
     return "\n".join(lines)

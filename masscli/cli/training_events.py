@@ -14,6 +14,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from masscli.core.listing import count_of
 from masscli.metrics.perplexity import metric_text
 from masscli.training.events import (
     Evaluated,
@@ -166,9 +167,13 @@ def _format_step(event: Stepped, remaining: float | None) -> str:
     if event.generation_share >= 0.01:
         parts.append(f"generating {event.generation_share:.0%}")
     if event.overflows:
-        parts.append(f"{event.overflows} overflows (scale {event.loss_scale:g})")
+        parts.append(
+            f"{count_of(event.overflows, 'overflow')} (scale {event.loss_scale:g})"
+        )
     if event.oom_retries:
-        parts.append(f"{event.oom_retries} updates split for want of memory")
+        parts.append(
+            f"{count_of(event.oom_retries, 'update')} split for want of memory"
+        )
     return "  ".join(parts)
 
 

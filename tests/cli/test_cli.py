@@ -644,9 +644,13 @@ def test_settings_are_shown_checked_and_compared(
         "lr = 0.001" in shown and "seed = 1  # default" in shown and "k = 0.3" in shown
     )
     assert "dim = 512  # default" in shown  # what base stands for
+    assert {'arch = "base"', 'dataset = "en"', 'name = "mass"'} < set(shown)
     (recipes / "shown.toml").write_text("\n".join(shown))
     assert run(["recipe", "diff", "recipes/first.toml", "shown.toml"]) == 0
     assert capsys.readouterr().out == ""
+    # A file with all settings in it, as a run has one, shows the same defaults.
+    assert run(["recipe", "show", "shown.toml"]) == 0
+    assert capsys.readouterr().out.splitlines() == shown
     (recipes / "run").mkdir()
     (recipes / "run" / "recipe.toml").write_text("[optim]\nlr = 2e-3\nclip_norm = 0\n")
     assert run(["recipe", "diff", "recipes/more/second.toml", "run"]) == 0

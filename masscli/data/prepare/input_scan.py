@@ -60,7 +60,9 @@ def scan_files(
     _warn_of_examples_as_text(inputs, progress)
     lines = sum(scan.lines for scan in scans.values())
     size = text_bytes(scans.values())
-    progress.note(f"{len(scans)} files, {lines:,} lines, {size / 1e6:,.1f} MB")
+    progress.note(
+        f"{count_of(len(scans), 'file')}, {count_of(lines, 'line')}, {size / 1e6:,.1f} MB"
+    )
     return scans
 
 

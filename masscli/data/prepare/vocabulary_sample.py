@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masscli.core.errors import MasscliError
+from masscli.core.listing import count_of
 from masscli.data.prepare.chunks import LineRange, cut_chunks, text_bytes
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.prepare.inputs import RequestedInputs
@@ -168,10 +169,12 @@ def _extend(
         config.romanian,
     )
     tokenizer.save(folder)
+    before, now = report.pieces_per_word_before, report.pieces_per_word_after
     added = (
-        f"extended from {old.vocab.size} by {', '.join(languages)}, {report.characters} characters and"
-        f" {report.merged_pieces} merged pieces ({report.pieces_per_word_before:.2f} pieces a word of the new"
-        f" text, now {report.pieces_per_word_after:.2f})"
+        f"extended from {old.vocab.size} by {', '.join(languages)}, "
+        f"{count_of(report.characters, 'character')} and "
+        f"{count_of(report.merged_pieces, 'merged piece')} "
+        f"({before:.2f} pieces a word of the new text, now {now:.2f})"
     )
     return tokenizer, added
 

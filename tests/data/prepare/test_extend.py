@@ -57,6 +57,7 @@ def test_a_pair_with_a_new_language(
 ) -> None:
     assert extend(texts, tmp_path / "new", "--new-pieces", "40") == 0
     talk = " ".join(capsys.readouterr().err.split())
+    assert "2 files, " in talk
     old, new = (
         DataFolder.open(texts / "old").tokenizer(),
         DataFolder.open(tmp_path / "new").tokenizer(),
@@ -154,9 +155,9 @@ def test_what_has_no_effect_is_named(
         "9",
     ]
     assert masscli([*plain, "--destdir", f"{tmp_path}/plain"]) == 0
-    assert "--new-pieces has no effect: there is no --extend" in " ".join(
-        capsys.readouterr().err.split()
-    )
+    talk = capsys.readouterr().err
+    assert "--new-pieces has no effect: there is no --extend" in " ".join(talk.split())
+    assert "1 file, " in talk
 
 
 def test_without_text_of_the_new_language(
