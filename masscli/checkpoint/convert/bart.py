@@ -95,5 +95,9 @@ def _read_tokenizer_json(folder: Path, size: int) -> Seq2SeqVocabulary:
         published.path, published.model, TextPreprocessing(), ()
     ).vocab.bos
     return Seq2SeqVocabulary(
-        published.path, published.model, {"source_bos": True}, forced_prefix=(start,)
+        published.path,
+        published.model,
+        {"source_bos": True},
+        forced_prefix=(start,),
+        notes=tuple(files.notes),
     )

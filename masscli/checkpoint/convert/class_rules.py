@@ -151,6 +151,32 @@ def _first_space(content: Json, rules: _Rules) -> Json:
     return {"pre_tokenizer": {"type": "Sequence", "pretokenizers": changed}}
 
 
+def _translator(content: Json, rules: _Rules) -> Json:
+    """Return the pre-tokenizer of mBART, NLLB and Pegasus, which put a space before each part of a text.
+
+    Version 5 of the library drops other steps, and version 4 takes them. Here they are taken, and named.
+    """
+    kinds = [str(step.get("type")) for step in steps_of(content.get("normalizer"))]
+    others = [kind for kind in kinds if kind not in ("Precompiled", "Replace")]
+    if others:
+        rules.notes.append(
+            f"{TOKENIZER} has the step {', '.join(others)}, which is taken as in version 4 of Hugging Face's "
+            "library; version 5 drops it"
+        )
+    steps = []
+    for step in steps_of(content.get("pre_tokenizer")):
+        if step.get("type") == "Metaspace":
+            scheme = step.get("prepend_scheme", "always")
+            if scheme != "always" or not step.get("add_prefix_space", True):
+                rules.notes.append(
+                    f"each part of a text begins with a space, as in {rules.class_name}; {TOKENIZER} differs"
+                )
+            step = {**step, "prepend_scheme": "always"}
+            step.pop("add_prefix_space", None)
+        steps.append(step)
+    return {"pre_tokenizer": {"type": "Sequence", "pretokenizers": steps}}
+
+
 _BUILDERS: Mapping[str, Callable[[Json, _Rules], Json]] = {
     "BertTokenizer": _bert,
     "DistilBertTokenizer": _bert,
@@ -161,5 +187,9 @@ _BUILDERS: Mapping[str, Callable[[Json, _Rules], Json]] = {
     "AlbertTokenizer": _albert,
     "XLMRobertaTokenizer": _first_space,
     "CamembertTokenizer": _first_space,
+    "MBartTokenizer": _translator,
+    "MBart50Tokenizer": _translator,
+    "NllbTokenizer": _translator,
+    "PegasusTokenizer": _translator,
 }
 """For each class, the function that returns the parts of tokenizer.json that it builds."""

@@ -40,6 +40,8 @@ OWN_FILES = (
     "vocab.json",
 )
 """Files of the families' own tokenizers, which take precedence over tokenizer.json."""
+_CLASSES = {"mbart": "MBartTokenizer", "pegasus": "PegasusTokenizer"}
+"""The class of a tokenizer by model_type, if no file names it and it has rules of its own."""
 _TAG = re.compile(r"([a-z]{2,3}_[A-Z][A-Za-z]+)|__([a-z]{2,3})__|<lang:([^>]+)>")
 """Matches the tag of a language, and its code in one of three groups; the last form is masscli's own."""
 
@@ -76,14 +78,15 @@ def read_tokenizer_json(
     around sources in a way that masscli does not support.
     """
     path = folder / TOKENIZER
-    files = read_tokenizer_files(folder, "MBartTokenizer")
+    default_class = _CLASSES.get(str(config.get("model_type")), "M2M100Tokenizer")
+    files = read_tokenizer_files(folder, default_class)
     if find_marker(files.content) is None:
         raise MasscliError(
             f"{path}: its decoder does not show where words begin",
             "a decoder ByteLevel, Metaspace, WordPiece or BPEDecoder does",
         )
     codes = _language_codes(files)
-    template = _read_template(files, path)
+    template, notes = _read_template(files, codes, path)
     has_tags = not set(codes.values()).isdisjoint((*template.before, *template.after))
     special_ids = {
         token.content: i for i, token in files.added.items() if token.special
@@ -101,9 +104,8 @@ def read_tokenizer_json(
         raise MasscliError(f"{path}: {error.message}", error.hint) from None
     if has_tags:
         start = decoder_start_id(folder, config)
-        return Seq2SeqVocabulary(
-            path, model, _tag_framing(template, start, config, codes)
-        )
+        framing = _tag_framing(template, start, config, codes)
+        return Seq2SeqVocabulary(path, model, framing, notes=notes)
     if len(template.before) > 1 or len(template.after) != 1:
         raise MasscliError(
             f"{path}: puts {len(template.before)} special tokens before a source and {len(template.after)} "
@@ -117,6 +119,7 @@ def read_tokenizer_json(
         model,
         {"source_bos": bool(template.before)},
         source_start=source_start,
+        notes=notes,
     )
 
 
@@ -130,23 +133,66 @@ def _language_codes(files: TokenizerFiles) -> dict[str, int]:
     return codes
 
 
-def _read_template(files: TokenizerFiles, path: Path) -> Around:
-    """Return the ids of special tokens around a source, from the template in tokenizer.json (`path`).
+def _read_template(
+    files: TokenizerFiles, codes: Mapping[str, int], path: Path
+) -> tuple[Around, tuple[str, ...]]:
+    """Return the ids of special tokens around a source, and notes for the user on files that differ.
 
-    Raises MasscliError if it has no template, or a damaged one.
+    They are those of the class, whose order of tags and end symbol is fixed, or else those of the template
+    in tokenizer.json (`path`). `codes` are the ids of the tags by code. Raises MasscliError if they are in
+    the template, and this is missing or damaged.
     """
     part = files.part["post_processor"]
     try:
-        around = read_around(part)
+        around = read_around(part) if part else None
     except DamagedTemplateError:
         raise MasscliError(
             f"{path}: its template of special tokens is damaged"
         ) from None
-    if not part or around is None:
+    of_class = _class_template(files, around, codes)
+    if around is None and of_class is None:
         raise MasscliError(
             f"{path}: has no template of special tokens (post_processor)"
         )
-    return around
+    if of_class is None:
+        assert around is not None
+        return around, tuple(files.notes)
+    notes = [*files.notes]
+    if around not in (None, of_class):
+        notes.append(
+            f"{files.class_name} puts special tokens around a source, not the template in {TOKENIZER}, which "
+            "differs"
+        )
+    return of_class, tuple(notes)
+
+
+def _class_template(
+    files: TokenizerFiles, template: Around | None, codes: Mapping[str, int]
+) -> Around | None:
+    """Return the ids of special tokens that a class puts around a source; None if the class does not say.
+
+    The tag is that of `template`, the template in tokenizer.json, or else any of `codes`, the tags' ids by
+    code.
+    """
+    ends = [
+        number
+        for number, token in files.added.items()
+        if token.content == files.tokens.get("eos")
+    ]
+    if not ends:
+        return None
+    if files.class_name == "PegasusTokenizer":
+        return Around((), (ends[0],))
+    is_last = {"MBartTokenizer": True, "MBart50Tokenizer": False}.get(files.class_name)
+    if files.class_name == "NllbTokenizer":
+        is_last = files.flag("legacy_behaviour", False)
+    given = (*template.before, *template.after) if template is not None else ()
+    tags = [number for number in (*given, *codes.values()) if number in codes.values()]
+    if is_last is None or not tags:
+        return None
+    if is_last:
+        return Around((), (ends[0], tags[0]))
+    return Around((tags[0],), (ends[0],))
 
 
 def _tag_framing(

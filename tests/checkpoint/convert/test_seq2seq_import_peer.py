@@ -569,6 +569,98 @@ def test_a_folder_that_version_5_saved_has_tokenizer_json_alone(
     assert found.sub(logits).abs().max() < 1e-5
 
 
+def never_a_space(card: dict[str, Any], settings: dict[str, Any]) -> None:
+    steps = card["pre_tokenizer"].get("pretokenizers", [card["pre_tokenizer"]])
+    next(s for s in steps if s["type"] == "Metaspace")["prepend_scheme"] = "never"
+
+
+def a_space(card: dict[str, Any], settings: dict[str, Any]) -> None:
+    settings["add_prefix_space"] = True
+
+
+def no_setting(card: dict[str, Any], settings: dict[str, Any]) -> None:
+    settings.pop("add_prefix_space", None)
+    card["pre_tokenizer"]["add_prefix_space"] = True
+
+
+def legacy(card: dict[str, Any], settings: dict[str, Any]) -> None:
+    settings["legacy_behaviour"] = not settings.get("legacy_behaviour", False)
+
+
+def other_template(card: dict[str, Any], settings: dict[str, Any]) -> None:
+    text, *tokens = sorted(
+        card["post_processor"]["single"], key=lambda item: "Sequence" not in item
+    )
+    in_order = card["post_processor"]["single"][0] == text
+    card["post_processor"]["single"] = (
+        [tokens[-1], text, *tokens[:-1]] if in_order else [text, *reversed(tokens)]
+    )
+
+
+def no_template(card: dict[str, Any], settings: dict[str, Any]) -> None:
+    card["post_processor"] = None
+
+
+CLASS_RULES = [
+    (name, change)
+    for name in ("mbart", "mbart50", "nllb", "nllb-legacy")
+    for change in (never_a_space, other_template, no_template)
+]
+CLASS_RULES += [("nllb", legacy), ("nllb-legacy", legacy), ("pegasus", never_a_space), ("pegasus", no_template), ("bart", a_space), ("bart", no_setting)]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "change"), CLASS_RULES)
+def test_the_class_of_a_tokenizer_counts_more_than_tokenizer_json(
+    name: str,
+    change: Callable[[dict[str, Any], dict[str, Any]], None],
+    tmp_path: Path,
+) -> None:
+    """Their classes build the first space and the special tokens around a source themselves."""
+    folder, languages = tmp_path / "theirs", FAMILIES[name][3]
+    make_peer(name, folder, {})
+    theirs = getattr(transformers, CLASSES[name]).from_pretrained(folder)
+    if len(languages) == 2:
+        source = languages[0]
+        theirs.src_lang = {"en": "en_XX", "eng": "eng_Latn"}.get(source, source)
+    for path in folder.iterdir():
+        if path.name not in (
+            "config.json",
+            "generation_config.json",
+            "model.safetensors",
+        ):
+            path.unlink()
+    theirs.save_pretrained(folder)
+    card, settings = (
+        json.loads((folder / file).read_text(encoding="utf-8"))
+        for file in ("tokenizer.json", "tokenizer_config.json")
+    )
+    change(card, settings)
+    write_json(folder / "tokenizer.json", card)
+    write_json(folder / "tokenizer_config.json", settings)
+    theirs = transformers.AutoTokenizer.from_pretrained(folder)
+    _, notes = import_folder(folder, tmp_path / "run", languages, allow_pickle=False)
+    run = Checkpoint.open(tmp_path / "run")
+    for line in [*LINES[:3], "  bab  BAB q", "", "ßa", "e\u0301 ｂ a\u00a0b"]:
+        words = np.array(run.tokenizer().encode(line, languages[0]), np.int64)
+        framed = run.framing().encoder_input(words, languages[0], languages[-1])
+        assert framed.tolist() == theirs(line).input_ids, line
+    if change is not no_template:
+        assert [note for note in notes if "tokenizer.json" in note.split(": ")[-1]]
+
+
+def test_a_step_that_their_class_drops_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "theirs"
+    make_peer("mbart50", folder, {})
+    theirs = transformers.MBart50Tokenizer.from_pretrained(folder)
+    (folder / "sentencepiece.bpe.model").unlink()
+    theirs.save_pretrained(folder)
+    card = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    card["normalizer"]["normalizers"].append({"type": "Lowercase"})
+    write_json(folder / "tokenizer.json", card)
+    _, notes = import_folder(folder, tmp_path / "run", ("en", "ro"), False)
+    assert [note for note in notes if "tokenizer.json has the step Lowercase" in note]
+
+
 def test_a_tokenizer_in_one_file_has_the_same_ids(tmp_path: Path) -> None:
     make_peer("bart", tmp_path / "theirs", {})
     theirs = transformers.BartTokenizer.from_pretrained(tmp_path / "theirs")
