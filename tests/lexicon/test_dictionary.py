@@ -21,7 +21,8 @@ from masscli.lexicon import from_embeddings as of_table
 from masscli.lexicon import from_pairs
 from masscli.lexicon.cooccurrence import reduce_information
 from masscli.lexicon.csls import csls
-from masscli.lexicon.dictionary import read_dictionary, unusable_entries
+from masscli.lexicon.dictionary import WordPair, read_dictionary, unusable_entries
+from masscli.lexicon.from_text import InducedDictionary
 from masscli.lexicon.model1 import ROUNDS, model1
 from masscli.lexicon.spelling import spelling_similarity
 from masscli.models.config import ModelConfig
@@ -426,6 +427,25 @@ def test_a_dictionary_that_means_little_is_warned_of(
             in warned
         )
         assert ("hint: preprocess with --moses --lowercase" in warned) == advice
+
+
+def test_the_share_of_agreement_below_which_a_dictionary_is_doubted(
+    toy: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Halves agree on 25% where 3% of the pairs are right, and on 57% where a third is."""
+    options = ["--langs", "en,de", "--from", "text", "-o", str(tmp_path / "made")]
+    for share, is_doubted in ((0.25, True), (0.399, True), (0.4, False), (0.57, False)):
+        induced = InducedDictionary(
+            [WordPair("a", "b", 1.0)], share, [[], []], (torch.zeros(0), torch.zeros(0))
+        )
+        monkeypatch.setattr(
+            "masscli.lexicon.from_text.induce", lambda *_, made=induced: made
+        )
+        assert masscli(["dictionary", str(toy), *options]) == 0
+        assert ("do not trust this" in capsys.readouterr().err) == is_doubted
 
 
 def test_text_alone_gives_the_dictionary_of_a_cipher(
