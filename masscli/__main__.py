@@ -1,7 +1,8 @@
 """Run the command line of `masscli` and turn what it raises into a message and an exit code.
 
 The exit code is 0 for success, 1 for a bug in masscli (with its traceback), 2 for a user error or a
-state of the machine (one line and a hint), 130 after Ctrl-C, and 141 if the reader of a pipe has gone.
+state of the machine (one line and a hint), 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP, and 141 if
+the reader of a pipe has gone.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import gc
 import io
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -16,6 +18,7 @@ from typing import TextIO, cast
 
 from masscli.core import distributed
 from masscli.core.errors import DISK_ERRORS, MasscliError
+from masscli.core.stopping import Stopped, end_on_signals, stop_on_signals
 
 ONEDNN_CACHE_CAPACITY = "128"
 """Number of compiled CPU kernels that oneDNN caches, one for each shape of a matrix product. Each takes
@@ -54,7 +57,15 @@ def main() -> None:
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", ONEDNN_CACHE_CAPACITY)
     replace_closed_streams()
     write_utf8()
-    sys.exit(run(sys.argv[1:]))
+    # A process among several may wait for the others in C++, where only the default action ends it.
+    if distributed.world_size == 1:
+        stop_on_signals()
+    try:
+        code = run(sys.argv[1:])
+    finally:
+        # A signal need not interrupt, with a traceback, what Python does at exit.
+        end_on_signals()
+    sys.exit(code)
 
 
 def run(args: Sequence[str]) -> int:
@@ -65,9 +76,8 @@ def run(args: Sequence[str]) -> int:
         code = dispatch(args)
         sys.stdout.flush()
         return code
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        return _report_stop(stop)
     except MasscliError as error:
         return _report_mistake(error)
     except BrokenPipeError:
@@ -81,6 +91,15 @@ def run(args: Sequence[str]) -> int:
         if not _report_lack(error):
             raise
         return 2
+
+
+def _report_stop(stop: KeyboardInterrupt) -> int:
+    """Say that a signal has stopped the command, and return the exit code."""
+    if isinstance(stop, Stopped):
+        print(f"stopped by {signal.Signals(stop.number).name}", file=sys.stderr)
+        return 128 + stop.number
+    print("stopped", file=sys.stderr)
+    return 130
 
 
 def _report_lack(error: BaseException) -> bool:

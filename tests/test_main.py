@@ -8,6 +8,7 @@ import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from masscli import __main__ as main
+from masscli.cli.output import writer
+from masscli.core.stopping import end_on_signals, stop_on_signals
 
 
 def test_messages_show_what_a_terminal_would_hide_or_obey(
@@ -48,6 +51,83 @@ def test_states_of_the_machine_are_one_line(
     assert main.run([]) == 2
     first, hint = capsys.readouterr().err.splitlines()
     assert first == f"error: file: {os.strerror(number)}" and hint.startswith("hint: ")
+
+
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """The handlers of signals, as they are when a program starts and as they were before."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(number, signal.SIG_DFL) for number in numbers]
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "said"),
+    [
+        (signal.SIGINT, 130, "stopped\n"),
+        (signal.SIGTERM, 143, "stopped by SIGTERM\n"),
+        (signal.SIGHUP, 129, "stopped by SIGHUP\n"),
+    ],
+)
+@pytest.mark.usefixtures("handlers")
+def test_a_signal_ends_a_command_in_order(
+    number: signal.Signals,
+    code: int,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What is half written is removed, and what was there stays."""
+    path = tmp_path / "out"
+    path.write_text("old")
+
+    def write(args: object) -> int:
+        with writer(path) as write_text:
+            write_text("half")
+            signal.raise_signal(number)
+        return 0
+
+    monkeypatch.setattr("masscli.cli.app.dispatch", write)
+    stop_on_signals()
+    assert main.run([]) == code
+    assert capsys.readouterr().err == said
+    assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [
+        ("out", "old")
+    ]
+
+
+@pytest.mark.usefixtures("handlers")
+def test_signals_that_are_ignored_stay_so() -> None:
+    """As nohup has it, and a shell for jobs in the background."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    for change in (stop_on_signals, end_on_signals):
+        change()
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGHUP)
+
+
+def test_a_signal_after_the_work_ends_the_process_without_a_traceback() -> None:
+    code = (
+        "import atexit, signal, sys; from masscli.__main__ import main; sys.argv[1:] = ['--version'];"
+        "atexit.register(signal.raise_signal, signal.SIGINT);"
+        "signal.signal(signal.SIGINT, signal.default_int_handler); main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
+    assert done.stdout.startswith("masscli ")
+
+
+def test_messages_to_a_terminal_that_is_gone_are_no_error() -> None:
+    code = (
+        "import os; from masscli.core.stopping import leave_lost_terminal; master, slave = os.openpty();"
+        "os.dup2(slave, 2); os.close(slave); os.close(master); leave_lost_terminal(); os.write(2, b'x')"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -118,8 +198,24 @@ def test_a_link_to_itself_is_named(
 ) -> None:
     path = tmp_path / "loop.txt"
     path.symlink_to(path.name)
-    assert main.run(["score", str(path), "--ref", str(path)]) == 2
-    assert str(path) in capsys.readouterr().err
+    text = tmp_path / "text"
+    text.write_text("a b c d\n")
+    for options in ([str(path), "--ref", str(path)], [str(text), "--ref", str(text)]):
+        assert main.run(["score", *options, "--append", str(path)]) == 2
+        assert capsys.readouterr().err.splitlines()[-2:] == [
+            f"error: {path}: Too many levels of symbolic links",
+            "hint: a link leads to itself: remove it",
+        ]
+
+
+def test_an_output_that_is_a_link_to_itself_is_replaced(tmp_path: Path) -> None:
+    path, text = tmp_path / "loop.tsv", tmp_path / "text"
+    path.symlink_to(path.name)
+    text.write_text("a b c d\n")
+    command = ["filter", str(text), str(text), "-s", "en", "-t", "de"]
+    output = str(tmp_path / "clean")
+    assert main.run([*command, "--output", output, "--scores", str(path)]) == 0
+    assert path.read_text().startswith("line\t")
 
 
 def test_scores_need_no_temporary_folder(tmp_path: Path) -> None:

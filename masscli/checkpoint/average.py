@@ -13,6 +13,7 @@ from masscli.checkpoint import saving
 from masscli.checkpoint.checkpoint import Checkpoint, saved_checkpoints
 from masscli.core.config import to_dict
 from masscli.core.errors import MasscliError
+from masscli.core.files import real_path
 from masscli.core.listing import count_of
 from masscli.objectives.labeled.options import ClassifyOptions, TagOptions
 from masscli.training.setup.architecture import ARCHITECTURE_FIELDS
@@ -88,10 +89,10 @@ def mixture_warnings(checkpoints: Sequence[Checkpoint]) -> list[str]:
         origin: object = recipe.seed
         # Links and relative paths may name the same run in different ways.
         if recipe.init_from is not None:
-            origin = recipe.init_from.resolve()
+            origin = real_path(recipe.init_from)
         decoder: object = None
         if recipe.init_decoder_from is not None:
-            decoder = recipe.init_decoder_from.resolve()
+            decoder = real_path(recipe.init_decoder_from)
         origins.setdefault((origin, decoder), member)
     if len(origins) == 1:
         return []

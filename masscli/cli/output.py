@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from masscli.core.errors import MasscliError
-from masscli.core.files import naming_full_file, open_atomic
+from masscli.core.files import naming_full_file, open_atomic, real_path
 
 
 def check_output(path: Path) -> None:
@@ -33,7 +33,7 @@ def check_distinct(paths: Mapping[str, Path | None]) -> None:
         if path is None:
             continue
         # A file may be spelled in several ways.
-        place = path if str(path) == "-" or path.is_char_device() else path.resolve()
+        place = path if str(path) == "-" or path.is_char_device() else real_path(path)
         other = flags.setdefault(place, flag)
         if other != flag:
             raise MasscliError(f"{flag} {path}: is {other}, too", "name two files")
@@ -47,9 +47,9 @@ def check_inputs_stay(
     A complete output replaces an existing file with its name, so the input would be lost; a log would
     be appended to it.
     """
-    places = {path.resolve() for path in inputs if path is not None and path.is_file()}
+    places = {real_path(path) for path in inputs if path is not None and path.is_file()}
     for flag, path in outputs.items():
-        if path is not None and path.resolve() in places:
+        if path is not None and real_path(path) in places:
             raise MasscliError(
                 f"{flag} {path}: is an input, which it would change",
                 "name another file",

@@ -26,12 +26,17 @@ from typing import IO, BinaryIO
 from masscli.core.errors import NO_ROOM, MasscliError
 
 
+def real_path(path: Path) -> Path:
+    """Return the absolute path without links; a link that leads to itself is no error, and remains."""
+    return Path(os.path.realpath(path))
+
+
 def given_again(paths: Iterable[Path]) -> list[Path]:
     """Return those paths that lead to the same file or folder as an earlier one, however they are spelled."""
     places: set[Path] = set()
     again = []
     for path in paths:
-        place = path.resolve()
+        place = real_path(path)
         if place in places:
             again.append(path)
         places.add(place)
@@ -104,7 +109,8 @@ def open_atomic(path: Path) -> Iterator[BinaryIO]:
     is a symbolic link, it stays one, and its target is replaced. Raises IsADirectoryError if `path` is
     a folder, and MasscliError for a pipe or a device, which must not be replaced by a file.
     """
-    path = _follow_link(path)
+    if path.is_symlink():
+        path = real_path(path)
     if path.is_dir():
         # Otherwise the error would come after everything is written, and name the temporary
         # file.
@@ -154,7 +160,8 @@ def new_folder(path: Path) -> Iterator[Path]:
     `path` is a symbolic link, it stays one, and its target becomes the new folder. Raises MasscliError
     if `path` is a folder that is not empty when the block ends.
     """
-    path = _follow_link(path)
+    if path.is_symlink():
+        path = real_path(path)
     remove_leftovers(path)
     with making_folder(path.parent):
         aside, lock = _reserve_name(path, is_folder=True)
@@ -229,7 +236,7 @@ def append_json_lines(path: Path, lines: bytes) -> None:
         except OSError:
             file.truncate(end)
             if is_new and end == 0:
-                _follow_link(path).unlink()
+                real_path(path).unlink()
             raise
 
 
@@ -345,13 +352,6 @@ def acquire_lock(path: Path) -> BinaryIO:
         file.close()
         raise
     return file
-
-
-def _follow_link(path: Path) -> Path:
-    """Return the final target of a symbolic link; any other path is returned unchanged."""
-    if path.is_symlink():
-        return Path(os.path.realpath(path))
-    return path
 
 
 def _prefix(path: Path) -> str:

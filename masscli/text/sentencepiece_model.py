@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -11,6 +12,7 @@ from typing import Any
 import sentencepiece
 
 from masscli.core.errors import MasscliError
+from masscli.core.stopping import call_interruptibly
 from masscli.text.markers import SENTENCEPIECE_SPACE
 from masscli.text.reserved_text import ReservedText, readable_piece
 from masscli.text.subword_model import BadModelError, pieces_of
@@ -171,6 +173,30 @@ class SentencePieceModel:
         return pieces_of(ids, self._pieces)
 
 
+class _TrainingText(Iterator[str]):
+    """The lines that SentencePiece's trainer reads, in which reserved text is escaped.
+
+    The trainer reports an error of `lines` as one of its own, so it is kept in `error`. If `is_stopped` is
+    set, the next line is an error, which ends the trainer.
+    """
+
+    def __init__(self, lines: Iterator[str]) -> None:
+        self._lines = map(ReservedText().escape, lines)
+        self.error: Exception | None = None
+        self.is_stopped = False
+
+    def __next__(self) -> str:
+        if self.is_stopped:
+            raise InterruptedError
+        try:
+            return next(self._lines)
+        except StopIteration:
+            raise
+        except Exception as error:
+            self.error = error
+            raise
+
+
 def train_sentencepiece(
     lines: Iterator[str],
     vocab_size: int,
@@ -181,33 +207,41 @@ def train_sentencepiece(
 
     `character_coverage` is the share of the characters of the text that get a piece. Each of `control_pieces`
     gets an id, but no text is ever encoded into it. The same lines give the same bytes. Raises MasscliError
-    if there is no text, or if `vocab_size` is too large or too small for it.
+    if there is no text, or if `vocab_size` is too large or too small for it, and any error of `lines`.
     """
     model = BytesIO()
+    text = _TrainingText(lines)
+    train = functools.partial(
+        sentencepiece.SentencePieceTrainer.train,
+        sentence_iterator=text,
+        model_writer=model,
+        model_type="bpe",
+        vocab_size=vocab_size,
+        character_coverage=character_coverage,
+        normalization_rule_name="nmt_nfkc",
+        # Unknown characters remain unknown, so that they can be counted and reported.
+        byte_fallback=False,
+        pad_id=0,
+        bos_id=1,
+        eos_id=2,
+        unk_id=3,
+        control_symbols=list(control_pieces),
+        # The order of the lines is part of what makes training reproducible.
+        shuffle_input_sentence=False,
+        # Lines of any length are used; by default, SentencePiece would skip those of more than
+        # 4,192 bytes.
+        max_sentence_length=1 << 30,
+        num_threads=_TRAINING_THREADS,
+        minloglevel=2,
+    )
     try:
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=map(ReservedText().escape, lines),
-            model_writer=model,
-            model_type="bpe",
-            vocab_size=vocab_size,
-            character_coverage=character_coverage,
-            normalization_rule_name="nmt_nfkc",
-            # Unknown characters remain unknown, so that they can be counted and reported.
-            byte_fallback=False,
-            pad_id=0,
-            bos_id=1,
-            eos_id=2,
-            unk_id=3,
-            control_symbols=list(control_pieces),
-            # The order of the lines is part of what makes training reproducible.
-            shuffle_input_sentence=False,
-            # Lines of any length are used; by default, SentencePiece would skip those of more than
-            # 4,192 bytes.
-            max_sentence_length=1 << 30,
-            num_threads=_TRAINING_THREADS,
-            minloglevel=2,
-        )
+        call_interruptibly(train)
+    except KeyboardInterrupt:
+        text.is_stopped = True
+        raise
     except RuntimeError as error:
+        if text.error is not None:
+            raise text.error from None
         raise _explain(error, vocab_size) or error from None
     return model.getvalue()
 

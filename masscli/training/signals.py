@@ -1,7 +1,8 @@
 """Turn signals into requests that the training loop carries out after the current update, or in a validation.
 
-SIGTERM and Ctrl-C stop the run. SIGUSR1, which SLURM sends some time before a limit (`sbatch
---signal=USR1@120`), saves a checkpoint and continues the run, or stops it with --stop-on-signal usr1.
+SIGTERM, Ctrl-C and SIGHUP, which comes when the terminal is closed, stop the run. SIGUSR1, which SLURM sends
+some time before a limit (`sbatch --signal=USR1@120`), saves a checkpoint and continues the run, or stops it
+with --stop-on-signal usr1.
 
 An update takes seconds, but a validation may take many minutes, so it is interrupted.
 """
@@ -13,7 +14,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-STOP_SIGNALS: tuple[signal.Signals, ...] = (signal.SIGTERM, signal.SIGINT)
+from masscli.core.stopping import leave_lost_terminal
+
+STOP_SIGNALS: tuple[signal.Signals, ...] = (
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGHUP,
+)
 
 
 class Interruption(BaseException):
@@ -24,9 +31,10 @@ class Interruption(BaseException):
 
 
 class Signals:
-    """A context manager within which SIGTERM, SIGINT and SIGUSR1 are only recorded.
+    """A context manager within which SIGTERM, SIGINT, SIGHUP and SIGUSR1 are only recorded.
 
-    They are recorded in `received` if they stop the run, and in `save_requested` otherwise.
+    They are recorded in `received` if they stop the run, and in `save_requested` otherwise. What the caller
+    ignores stays ignored: nohup does it with SIGHUP, and shells with the SIGINT of a job in the background.
 
     If a signal that stops the run comes a second time, the handler from before the context is called, which
     by default ends the process. Outside of the main thread nothing is recorded.
@@ -49,6 +57,7 @@ class Signals:
             self.received = self.received or number
             # With the previous handler back, an impatient second Ctrl-C ends the process.
             signal.signal(number, self._previous[number])
+            leave_lost_terminal()
             self._interrupt()
 
         def request_save(number: int, frame: object) -> None:
@@ -63,6 +72,8 @@ class Signals:
             signal.SIGUSR1, request_save
         )
         for number in self._stop_signals:
+            if signal.getsignal(number) is signal.SIG_IGN:
+                continue
             previous = signal.signal(number, remember)
             self._previous.setdefault(int(number), previous)
         # A SIGUSR1 that arrived while it was blocked is handled now.

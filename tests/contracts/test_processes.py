@@ -354,7 +354,8 @@ def test_a_killed_process_is_started_again_and_the_run_goes_on(
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
+    ("number", "code"),
+    [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)],
 )
 def test_an_interrupted_command_says_so_and_goes_on(
     number: signal.Signals, code: int, toy: Path, tmp_path: Path, alone: Path, monkeypatch: pytest.MonkeyPatch,

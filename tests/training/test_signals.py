@@ -31,3 +31,16 @@ def test_sigusr1_twice_stops_the_run_once() -> None:
         signal.raise_signal(signal.SIGUSR1)
         signal.raise_signal(signal.SIGUSR1)
         assert signals.received == signal.SIGUSR1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_what_the_caller_ignores_does_not_stop_a_run(number: signal.Signals) -> None:
+    """As nohup has it for SIGHUP, and a shell for the Ctrl-C of a job in the background."""
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        with Signals() as signals:
+            signal.raise_signal(number)
+            assert signals.received == 0
+        assert signal.getsignal(number) is signal.SIG_IGN
+    finally:
+        signal.signal(number, before)

@@ -197,9 +197,9 @@ def _unchanged(prepared: Any) -> Any:
 
 
 def _ignore_signals(worker: int) -> None:
-    """Make a worker process ignore SIGINT, SIGTERM and SIGUSR1.
+    """Make a worker process ignore SIGINT, SIGTERM, SIGHUP and SIGUSR1.
 
     The training loop handles these signals, and still needs batches until it has saved a checkpoint.
     """
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)

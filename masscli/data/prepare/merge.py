@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from masscli.core.errors import MasscliError
+from masscli.core.files import real_path
 from masscli.data.prepare.folder_contents import column_entries
 from masscli.data.prepare.part_files import PartInfo, read_chunks
 from masscli.data.prepare.pipeline import check_lines_are_left, complete_manifest
@@ -32,7 +33,7 @@ def merge_parts(folders: Sequence[Path], destdir: Path, overwrite: bool) -> Mani
     infos = _check_parts(folders)
     for folder in folders:
         # The data would lie among the files of the part.
-        if folder.resolve() == destdir.resolve():
+        if real_path(folder) == real_path(destdir):
             raise MasscliError(
                 f"--destdir {destdir}: is one of the parts", "name another folder"
             )

@@ -45,7 +45,7 @@ from masscli.data.prepare.input_scan import copy_stdin, scan_files
 from masscli.data.prepare.inputs import RequestedInputs, find_inputs
 from masscli.data.prepare.progress import ProgressReporter
 from masscli.data.prepare.publish import is_up_to_date, locked, publish, remove_partial
-from masscli.data.prepare.resume_state import ResumeState
+from masscli.data.prepare.resume_state import RESUME_FILE, ResumeState
 from masscli.data.prepare.round_trip import round_trip_warnings
 from masscli.data.prepare.shard_builder import (
     DROPPED_FILE,
@@ -160,7 +160,12 @@ def preprocess(config: PreprocessConfig, progress: ProgressReporter) -> Outcome:
             config.destdir, run.input_fingerprint, config.overwrite
         )
         if is_fresh:
-            _fill_partial_folder(run)
+            try:
+                _fill_partial_folder(run)
+            except KeyboardInterrupt:
+                if (run.folder / RESUME_FILE).exists():
+                    progress.note("the same command continues from here")
+                raise
             publish(run.folder, config.destdir)
         remove_partial(config.destdir)
         size = text_bytes(run.scans.values())

@@ -79,8 +79,9 @@ class WorkerPool:
 
 
 def _start_worker() -> None:
-    """Prepare a worker process: it ignores SIGINT, which the parent handles, and exits with the parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Prepare a worker process: it ignores SIGINT and SIGHUP, which the parent handles, and exits with it."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.core.config import Problem, from_dict, is_changed, suggest, to_dict
 from masscli.core.errors import MasscliError
+from masscli.core.files import real_path
 from masscli.core.folder_kinds import require_kind
 from masscli.models.config import ModelConfig
 from masscli.objectives.input_kinds import InputKind
@@ -175,7 +176,7 @@ def _changed_initialization(
     for flag, asked, begun_with in paths:
         # Paths are compared as places, since one run may be named in several ways.
         if asked is not None and (
-            begun_with is None or asked.resolve() != begun_with.resolve()
+            begun_with is None or real_path(asked) != real_path(begun_with)
         ):
             yield flag, asked, begun_with
     # An option with its default was most likely left out.

@@ -1,0 +1,77 @@
+"""Let signals end a command as Ctrl-C does: it removes what it has half written, and says that it stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from types import FrameType
+from typing import TypeVar
+
+Result = TypeVar("Result")
+
+
+class Stopped(KeyboardInterrupt):
+    """Raised when a signal other than Ctrl-C asks the process to end; `number` is that of the signal."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+def stop_on_signals() -> None:
+    """Let SIGTERM and SIGHUP raise Stopped, unless the caller ignores them, as nohup does the latter."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _stop)
+
+
+def end_on_signals() -> None:
+    """Let signals end the process at once, because nothing is left to be done; what is ignored stays so."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) in (signal.default_int_handler, _stop):
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    leave_lost_terminal()
+    raise Stopped(number)
+
+
+def leave_lost_terminal() -> None:
+    """Send the standard streams to /dev/null that lead to a terminal which is gone, as after a SIGHUP.
+
+    Otherwise the next message would be an error.
+    """
+    for descriptor in (0, 1, 2):
+        try:
+            is_device = stat.S_ISCHR(os.fstat(descriptor).st_mode)
+        except OSError:
+            continue
+        # A terminal that is gone is still a device, but not a terminal.
+        if is_device and not os.isatty(descriptor):
+            null = os.open(os.devnull, os.O_RDWR)
+            os.dup2(null, descriptor)
+            os.close(null)
+
+
+def call_interruptibly(function: Callable[[], Result]) -> Result:
+    """Return the result of a function of C or C++ that may take minutes, but obey signals meanwhile.
+
+    Python handles signals between its own instructions, and in the main thread only. So another thread calls
+    the function, which must release Python's lock. After a signal this thread is left behind; it does not
+    keep the process from ending.
+    """
+    future: Future[Result] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(function())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    return future.result()
