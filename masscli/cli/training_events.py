@@ -204,8 +204,8 @@ def _without_repeats(metrics: Mapping[str, float]) -> dict[str, float]:
     kept = {}
     for name, value in metrics.items():
         parts = set(name.split("."))
-        # Such as `loss`, whose name is a part of `mass.loss`.
-        repeats = [other for other in metrics if other != name and other in parts]
+        # Such as `loss`, whose name is a part of `mass.loss`, or `test.loss` of `test.mass.loss`.
+        repeats = [other for other in metrics if set(other.split(".")) < parts]
         if all(metrics[other] != value for other in repeats):
             kept[name] = value
     return kept

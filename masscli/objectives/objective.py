@@ -85,6 +85,11 @@ class Objective(nn.Module, ABC):
     def weights(self) -> Mapping[str, float]:
         """The weights by which the loss terms are multiplied before they are added, by name of the term."""
 
+    @property
+    def validated_terms(self) -> tuple[str, ...]:
+        """The names of the loss terms that are measured in validation, by default all of `weights`."""
+        return tuple(self.weights)
+
     def read_statistics(self, data: DataFolder) -> None:
         """Read statistics of the training data and keep them for `prepare` and `training_warnings`.
 

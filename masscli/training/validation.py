@@ -59,9 +59,9 @@ class ValidationStream:
     def term_losses(self) -> tuple[str, ...]:
         """Return the names of the losses of single terms, such as `STREAM.TERM.loss`.
 
-        There are none if the objective has a single term.
+        There are none if a single term of the objective is measured.
         """
-        terms = tuple(self.objective.weights)
+        terms = self.objective.validated_terms
         if len(terms) == 1:
             return ()
         return tuple(f"{self.name}.{term}.loss" for term in terms)
@@ -225,7 +225,7 @@ class Validator:
         """
         objective = stream.objective
         device = next(model.parameters()).device
-        terms = list(objective.weights)
+        terms = objective.validated_terms
 
         def sums_and_counts(numbers: Ids) -> Tensor:
             """Return (2, terms): the summed losses and the target counts of the examples `numbers`."""

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from masscli.cli import training_events
-from masscli.training.events import Event, Finished, Stepped
+from masscli.training.events import Evaluated, Event, Finished, Stepped
 
 
 def stepped(step: int) -> Stepped:
@@ -65,3 +65,18 @@ def test_without_a_last_update_no_time_is_shown(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert "left" not in shown(None, monkeypatch)
+
+
+def test_a_number_is_shown_once_in_every_split() -> None:
+    """With one stream, its loss and BLEU are the means; the log has both names."""
+    metrics = {"loss": 7.5, "ppl": 1808.0, "en-de.loss": 7.5, "bleu.en-de": 3.0}
+    metrics |= {"bleu": 3.0, "test.en-de.loss": 7.25, "test.loss": 7.25}
+    metrics |= {"test.bleu.en-de": 4.0, "test.bleu": 4.0}
+    event = Evaluated(9, metrics, {}, 2.0)
+    output = io.StringIO()
+    events: list[Event] = [event, Finished(9, "done", 3.0)]
+    console = Console(file=output, soft_wrap=True)
+    training_events.follow(iter(events), 0, 9, console)
+    assert output.getvalue() == (
+        "valid 9: loss 7.5  ppl 1808  bleu 3  test.loss 7.25  test.bleu 4  (2 s)\n"
+    )

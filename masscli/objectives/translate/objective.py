@@ -118,6 +118,11 @@ class Translate(Objective):
             return {"translate": 1.0}
         return {"translate": 1.0, "alignment": self.options.guided_alignment_weight}
 
+    @property
+    def validated_terms(self) -> tuple[str, ...]:
+        """Only `translate`, since --guided-alignment has no alignments of validation pairs."""
+        return ("translate",)
+
     def dataset(
         self, data: DataFolder, split: str, max_examples: int | None = None
     ) -> tuple[Dataset, Collator]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -199,7 +200,10 @@ def test_a_guided_head_aligns_and_an_unguided_one_does_not(
         "0.3",
     ]
     assert finetune(folder, "guided", *guide) == 0
-    assert "translate-en-de.alignment" in capsys.readouterr().err
+    talk = capsys.readouterr().err
+    assert "translate-en-de.alignment" in talk
+    # Validation pairs have no alignments, so their loss is that of translation, and has a perplexity.
+    assert re.search(r"valid 80: loss \S+  ppl \S+  \(", talk)
     rates = {}
     for name in ("plain", "guided"):
         rates[name] = error_rate(alignments_of(folder, name), gold["valid"])
