@@ -18,7 +18,12 @@ from typing import TextIO, cast
 
 from masscli.core import distributed
 from masscli.core.errors import DISK_ERRORS, MasscliError
-from masscli.core.stopping import Stopped, end_on_signals, stop_on_signals
+from masscli.core.stopping import (
+    Stopped,
+    end_on_signals,
+    kill_children,
+    stop_on_signals,
+)
 
 ONEDNN_CACHE_CAPACITY = "128"
 """Number of compiled CPU kernels that oneDNN caches, one for each shape of a matrix product. Each takes
@@ -65,6 +70,7 @@ def main() -> None:
     finally:
         # A signal need not interrupt, with a traceback, what Python does at exit.
         end_on_signals()
+        kill_children()
     sys.exit(code)
 
 

@@ -122,6 +122,19 @@ def test_a_signal_after_the_work_ends_the_process_without_a_traceback() -> None:
     assert done.stdout.startswith("masscli ")
 
 
+def test_no_process_keeps_a_command_from_ending() -> None:
+    """Those that prepare batches ignore the SIGTERM with which Python ends them, and are left after a second Ctrl-C."""
+    code = (
+        "import multiprocessing, signal, sys; from masscli.__main__ import main; sys.argv[1:] = ['--version'];"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+        "fork = multiprocessing.get_context('fork'); fork.Process(target=signal.pause, daemon=True).start();"
+        "main()"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    done = subprocess.run(command, capture_output=True, timeout=20)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_messages_to_a_terminal_that_is_gone_are_no_error() -> None:
     code = (
         "import os; from masscli.core.stopping import leave_lost_terminal; master, slave = os.openpty();"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import stat
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -34,6 +35,18 @@ def end_on_signals() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) in (signal.default_int_handler, _stop):
             signal.signal(number, signal.SIG_DFL)
+
+
+def kill_children() -> None:
+    """Kill the processes that Python's multiprocessing has started and that are left at the end of a command.
+
+    They are left if a second signal interrupts their end. Those that prepare batches ignore the SIGTERM that
+    Python sends them at exit, and it would wait for them forever.
+    """
+    # Most commands do not import it.
+    if "multiprocessing" in sys.modules:
+        for child in sys.modules["multiprocessing"].active_children():
+            child.kill()
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

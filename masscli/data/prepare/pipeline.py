@@ -162,11 +162,11 @@ def preprocess(config: PreprocessConfig, progress: ProgressReporter) -> Outcome:
         if is_fresh:
             try:
                 _fill_partial_folder(run)
+                publish(run.folder, config.destdir)
             except KeyboardInterrupt:
                 if (run.folder / RESUME_FILE).exists():
                     progress.note("the same command continues from here")
                 raise
-            publish(run.folder, config.destdir)
         remove_partial(config.destdir)
         size = text_bytes(run.scans.values())
         return Outcome(

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from types import TracebackType
 from typing import TypeVar
@@ -35,6 +36,10 @@ class WorkerPool:
         self._executor: ProcessPoolExecutor | None = None
         # A forked process would inherit locks that threads of this one hold, and might wait for them forever.
         if workers > 1:
+            # A helper of Python ignores SIGINT and SIGTERM, but a SIGHUP to all processes would end it first.
+            before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            resource_tracker.ensure_running()
+            signal.signal(signal.SIGHUP, before)
             context = multiprocessing.get_context("spawn")
             self._executor = ProcessPoolExecutor(workers, context, _start_worker)
 
