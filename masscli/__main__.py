@@ -18,6 +18,7 @@ from typing import TextIO, cast
 
 from masscli.core import distributed
 from masscli.core.errors import DISK_ERRORS, MasscliError
+from masscli.core.message_stream import keep_messages_from_failing
 from masscli.core.stopping import (
     Stopped,
     end_on_signals,
@@ -62,6 +63,7 @@ def main() -> None:
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", ONEDNN_CACHE_CAPACITY)
     replace_closed_streams()
     write_utf8()
+    keep_messages_from_failing()
     # A process among several may wait for the others in C++, where only the default action ends it.
     if distributed.world_size == 1:
         stop_on_signals()
@@ -210,12 +212,10 @@ def replace_closed_streams() -> None:
 
 
 def write_utf8() -> None:
-    """Write results in UTF-8 in any locale, and escape characters in messages that the locale lacks."""
+    """Write results in UTF-8 in any locale."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         # The name of a file may consist of any bytes.
         sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
-    if isinstance(sys.stderr, io.TextIOWrapper):
-        sys.stderr.reconfigure(errors="backslashreplace")
 
 
 def abandon_stdout() -> None:

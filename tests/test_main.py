@@ -135,12 +135,29 @@ def test_no_process_keeps_a_command_from_ending() -> None:
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-def test_messages_to_a_terminal_that_is_gone_are_no_error() -> None:
-    code = (
-        "import os; from masscli.core.stopping import leave_lost_terminal; master, slave = os.openpty();"
-        "os.dup2(slave, 2); os.close(slave); os.close(master); leave_lost_terminal(); os.write(2, b'x')"
-    )
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+MESSAGES = (
+    "import os, sys; from masscli.__main__ import main; sys.argv[1:] = ['--version'];"
+    "from masscli.cli import app; {};"
+    "app.dispatch = lambda args: [print('lost', file=sys.stderr) for _ in range(9)] and print('kept') or 0;"
+    "main()"
+)
+"""A program of which standard error cannot be written: {} makes it so."""
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        "ends = os.pipe(); os.dup2(ends[1], 2); os.close(ends[1]); os.close(ends[0])",
+        "ends = os.openpty(); os.dup2(ends[1], 2); os.close(ends[1]); os.close(ends[0])",
+        "os.dup2(os.open('/dev/full', os.O_WRONLY), 2)",
+    ],
+    ids=["pipe", "terminal", "disk"],
+)
+def test_messages_that_nobody_can_read_are_no_error(loss: str) -> None:
+    """A run must not end because the terminal is closed, or because `tee` has ended."""
+    command = [sys.executable, "-c", MESSAGES.format(loss)]
+    done = subprocess.run(command, stdout=subprocess.PIPE)
+    assert (done.returncode, done.stdout) == (0, b"kept\n")
 
 
 @pytest.mark.parametrize(

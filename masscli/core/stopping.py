@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import stat
 import sys
 import threading
 from collections.abc import Callable
@@ -50,25 +48,7 @@ def kill_children() -> None:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    leave_lost_terminal()
     raise Stopped(number)
-
-
-def leave_lost_terminal() -> None:
-    """Send the standard streams to /dev/null that lead to a terminal which is gone, as after a SIGHUP.
-
-    Otherwise the next message would be an error.
-    """
-    for descriptor in (0, 1, 2):
-        try:
-            is_device = stat.S_ISCHR(os.fstat(descriptor).st_mode)
-        except OSError:
-            continue
-        # A terminal that is gone is still a device, but not a terminal.
-        if is_device and not os.isatty(descriptor):
-            null = os.open(os.devnull, os.O_RDWR)
-            os.dup2(null, descriptor)
-            os.close(null)
 
 
 def call_interruptibly(function: Callable[[], Result]) -> Result:

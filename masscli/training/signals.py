@@ -14,8 +14,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from masscli.core.stopping import leave_lost_terminal
-
 STOP_SIGNALS: tuple[signal.Signals, ...] = (
     signal.SIGTERM,
     signal.SIGINT,
@@ -57,7 +55,6 @@ class Signals:
             self.received = self.received or number
             # With the previous handler back, an impatient second Ctrl-C ends the process.
             signal.signal(number, self._previous[number])
-            leave_lost_terminal()
             self._interrupt()
 
         def request_save(number: int, frame: object) -> None:
