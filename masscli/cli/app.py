@@ -15,6 +15,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from keyword import iskeyword
+from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
@@ -185,6 +186,7 @@ def dispatch(args: Sequence[str]) -> int:
             return 0
         distributed.work_alone()
     _check_encoding(args)
+    _check_current_folder()
     app = build_app()
     # A shell asks for completions through this variable.
     if "_MASSCLI_COMPLETE" in os.environ:
@@ -210,6 +212,16 @@ def _check_encoding(args: Sequence[str]) -> None:
             raise MasscliError(
                 f"{shown}: the argument is not UTF-8", "rename the file or folder"
             ) from None
+
+
+def _check_current_folder() -> None:
+    """Raise MasscliError if the current folder has been removed, without which libraries cannot be loaded."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise MasscliError(
+            "the current folder has been removed", "cd to a folder that exists"
+        ) from None
 
 
 def build_app() -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -13,7 +14,7 @@ from masscli.core.files import naming_full_file, open_atomic, real_path
 
 
 def check_output(path: Path) -> None:
-    """Raise MasscliError if `path`, given with --output, is a folder or is in one that does not exist.
+    """Raise MasscliError if `path`, given with --output, is a folder, or has no place that may be written.
 
     It is for commands that write their file after minutes of work.
     """
@@ -21,6 +22,8 @@ def check_output(path: Path) -> None:
         raise MasscliError(f"--output {path}: is a folder", "name a file")
     if not path.parent.is_dir():
         raise MasscliError(f"--output {path}: its folder does not exist", "name a file")
+    if str(path) != "-":
+        _check_writable("--output", path)
 
 
 def check_distinct(paths: Mapping[str, Path | None]) -> None:
@@ -60,7 +63,7 @@ def check_is_file(paths: Mapping[str, Path | None]) -> None:
     """Raise MasscliError if an option, given by flag with its file to write, does not name a valid file.
 
     It is for files that are written when results have been printed: standard output (`-`), a folder, a pipe,
-    a device and a file in a folder that does not exist are refused before the work begins.
+    a device, and a place that does not exist or may not be written are refused before the work begins.
     """
     for flag, path in paths.items():
         if path is None:
@@ -77,6 +80,16 @@ def check_is_file(paths: Mapping[str, Path | None]) -> None:
                 f"{flag} {path}: its folder does not exist",
                 "name a file in a folder that exists",
             )
+        _check_writable(flag, path)
+
+
+def _check_writable(flag: str, path: Path) -> None:
+    """Raise MasscliError if a file that exists, or the folder of one that does not, may not be written."""
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise MasscliError(
+            f"{flag} {path}: may not be written",
+            "choose a place that may be written to",
+        )
 
 
 @contextmanager

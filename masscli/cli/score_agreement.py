@@ -9,6 +9,7 @@ from itertools import combinations, product
 from masscli.cli.score_inputs import ScoreInput, Sentences
 from masscli.core.digits import parse_number
 from masscli.core.errors import MasscliError
+from masscli.core.listing import count_of
 from masscli.data.formats.multiple_choice import choice_index
 
 CHOICE = re.compile(r"[0-9]+|[A-Z]")
@@ -31,8 +32,9 @@ def check_lengths(
             hint = "line n of one is scored against line n of the other"
             if len(theirs.lines) == len(ours.lines) + 1 and "\t" in theirs.lines[0]:
                 hint = "is that a table with a header? name its column: --column label"
+            lines = count_of(len(ours.lines), "line")
             raise MasscliError(
-                f"{ours.name} has {len(ours.lines)} lines, but {theirs.name} has {len(theirs.lines)}",
+                f"{ours.name} has {lines}, but {theirs.name} has {len(theirs.lines):,}",
                 hint,
             )
 

@@ -366,16 +366,21 @@ def _prefix(path: Path) -> str:
 def _reserve_name(path: Path, is_folder: bool) -> tuple[Path, int]:
     """Create and lock an empty file or folder next to `path`, under a new temporary name.
 
-    Returns its path, and the open descriptor that holds the lock.
+    Returns its path, and the open descriptor that holds the lock. An OSError names `path`.
     """
     while True:
         aside = path.with_name(
             f"{_prefix(path)}.{os.getpid()}-{secrets.token_hex(4)}.new"
         )
-        if is_folder:
-            aside.mkdir()
-        else:
-            aside.touch(exist_ok=False)
+        try:
+            if is_folder:
+                aside.mkdir()
+            else:
+                aside.touch(exist_ok=False)
+        except OSError as error:
+            # The user does not know the temporary name.
+            error.filename = str(path)
+            raise
         # Before it is locked, another process may mistake it for a leftover and remove it.
         with suppress(FileNotFoundError):
             lock = os.open(aside, os.O_RDONLY)

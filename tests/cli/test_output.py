@@ -9,6 +9,7 @@ import pytest
 
 from masscli.__main__ import run as masscli
 from masscli.cli.output import writer
+from masscli.core.files import open_atomic
 
 SUBSET = ["generate", "run", "--gen-subset", "test"]
 FILTER = ["filter", "web.en", "web.de", "-s", "en", "-t", "de"]
@@ -215,4 +216,51 @@ def test_what_is_written_beside_results_needs_a_place_for_a_file(
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "folder.svg",
         "pipe.svg",
+    ]
+
+
+def test_a_place_that_may_not_be_written_is_named_before_the_work(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("web.en", "web.de"):
+        Path(name).write_text("a line\nx\n")
+    # An administrator may write everywhere.
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    for command, place in (
+        ([*FILTER, "--output", "clean"], "--output clean.en"),
+        (["score", "web.en", "--ref=web.de", "--append=x"], "--append x"),
+    ):
+        assert masscli(command) == 2
+        out, err = capsys.readouterr()
+        assert out == "" and err.splitlines() == [
+            f"error: {place}: may not be written",
+            "hint: choose a place that may be written to",
+        ]
+
+
+def test_an_error_names_the_file_and_not_a_temporary_one(tmp_path: Path) -> None:
+    path = tmp_path / "none" / "out"
+    with pytest.raises(FileNotFoundError) as error, open_atomic(path):
+        pass
+    assert error.value.filename == str(path)
+
+
+def test_a_current_folder_that_has_been_removed_is_named(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "text").write_text("a b c d\n")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    text = str(tmp_path / "text")
+    assert masscli(["score", text, "--ref", text]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "error: the current folder has been removed",
+        "hint: cd to a folder that exists",
     ]

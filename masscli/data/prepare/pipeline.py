@@ -521,7 +521,7 @@ def check_lines_are_left(state: ResumeState) -> None:
             reasons = [f"{count} {reason}" for reason, count in stats.dropped.items()]
             shown = ", ".join(reasons) or "all blank"
             raise MasscliError(
-                f"{stats.group}: not one of {stats.lines} lines was kept ({shown})",
+                f"{stats.group}: no line of {stats.lines:,} was kept ({shown})",
                 _advice(stats),
             )
 

@@ -860,7 +860,7 @@ def test_empty_and_blank_files(text: Path) -> None:
     save(text / "blank.en", ["", " "])
     assert (
         fails(config(text, mono=(f"en={text / 'blank.en'}",)))[0]
-        == "train.en: not one of 2 lines was kept (all blank)"
+        == "train.en: no line of 2 was kept (all blank)"
     )
     (text / "train.en").write_bytes(b"")
     assert fails(config(text, destdir=text / "new")) == (
@@ -910,7 +910,7 @@ def test_empty_and_blank_files(text: Path) -> None:
         ({"vocab_size": 5000}, "--vocab-size 5000 is too large for this text"),
         (
             {"max_len": 1, "min_len": 1},
-            "train.en-de: not one of 300 lines was kept (300 too long)",
+            "train.en-de: no line of 300 was kept (300 too long)",
         ),
     ],
 )
@@ -922,7 +922,7 @@ def test_options_that_make_no_sense(
 ) -> None:
     monkeypatch.chdir(text)
     assert fails(config(text, **options))[0] == message
-    assert not (text / "data").exists() or message.startswith("train.en-de: not one")
+    assert not (text / "data").exists() or message.startswith("train.en-de: no line")
 
 
 @pytest.mark.parametrize(
