@@ -47,12 +47,13 @@ def describe_problem(error: Exception, keys: Mapping[str, str]) -> str:
 
 
 def refuse_other_models(
-    title: str, config: Mapping[str, Any], path: Path, is_causal: bool = False
+    title: str, config: Mapping[str, Any], path: Path, is_causal: bool | None
 ) -> None:
     """Raise MasscliError if a config.json says that the weights are not those of the family `title`.
 
     They may belong to a model whose code comes with it, or to one with other attention: `is_causal` says
-    whether no token of the family's models reads what follows. `config` is the content of the file `path`.
+    whether all attention in the family's models is causal, None if only some is. `config` is the content of
+    the file `path`.
     """
     hint = f"if the weights are those of {title} all the same, remove it from the file"
     own_code = config.get(_OWN_CODE)
@@ -64,7 +65,9 @@ def refuse_other_models(
                     f"{path}: {_OWN_CODE} names code of the model's own ({where}), which is not run",
                     hint,
                 )
-    if bool(config.get(_IS_CAUSAL, is_causal)) != is_causal:
+    if _IS_CAUSAL in config and (
+        is_causal is None or bool(config[_IS_CAUSAL]) != is_causal
+    ):
         raise MasscliError(f"{path}: {_IS_CAUSAL} is {config[_IS_CAUSAL]}", hint)
 
 

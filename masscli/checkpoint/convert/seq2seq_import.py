@@ -192,13 +192,14 @@ def import_seq2seq(
 def _check_config(family: Seq2SeqFamily, config: Mapping[str, Any], path: Path) -> None:
     """Raise MasscliError if config.json asks for a variant of the family that cannot be imported.
 
-    Such variants place layer norms differently from the family, or are models of another kind. `config` is
-    the content of `path`.
+    Such variants place layer norms differently from the family, are decoders alone, or are models of
+    another kind. `config` is the content of `path`.
     """
-    refuse_other_models(family.title, config, path)
+    refuse_other_models(family.title, config, path, is_causal=None)
     required = {
         "normalize_before": family.norm == "pre",
         "normalize_embedding": family.norm_embedding,
+        "is_encoder_decoder": True,
     }
     for key, value in required.items():
         if config.get(key, value) != value:

@@ -115,9 +115,9 @@ def read_tables(
 ) -> TokenTables:
     """Return the token embeddings and output weights of the model described by a config.json (`config`).
 
-    `tensors` are named as by `normalize_weights`. Raises MasscliError, which names their file `path`,
-    if a table is missing; it names the config.json in the same folder if tie_word_embeddings is neither
-    true nor false there.
+    `tensors` are named as by `normalize_weights`. Raises MasscliError, which names their file `path`, if a
+    table is missing, or if tables that should be one differ; it names the config.json in the same folder if
+    tie_word_embeddings is neither true nor false there.
     """
     tied_by_default = family.config_defaults["tie_word_embeddings"]
     is_tied = read_flag(
@@ -142,6 +142,7 @@ def read_tables(
     }
     if shared is None:
         shared = _require(next(iter(copies.values()), None), SHARED, path)
+        _require_equal(copies, path)
     notes = []
     for name, copy in copies.items():
         if SHARED in tensors and not torch.equal(copy, shared):
@@ -149,6 +150,17 @@ def read_tables(
                 f"{name} differs from {SHARED}, which is used as in Hugging Face's model"
             )
     return TokenTables(shared, shared, shared, True, True, notes)
+
+
+def _require_equal(copies: Mapping[str, Tensor], path: str) -> None:
+    """Raise MasscliError, which names `path`, if tables that should be one, given by name, differ."""
+    first, *others = copies
+    for name in others:
+        if not torch.equal(copies[name], copies[first]):
+            raise MasscliError(
+                f"{path}: {name} differs from {first}, but by config.json they are one",
+                "is tie_word_embeddings or share_encoder_decoder_embeddings wrong there?",
+            )
 
 
 def has_own_tables(family: Seq2SeqFamily, config: Mapping[str, Any]) -> bool:

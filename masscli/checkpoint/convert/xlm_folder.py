@@ -105,7 +105,7 @@ def import_xlm_folder(
                 f"{folder / CONFIG}: {key} is {not only}",
                 f"only XLM whose {key} is {only} can be imported",
             )
-    refuse_other_models("XLM", config, folder / CONFIG)
+    refuse_other_models("XLM", config, folder / CONFIG, is_causal=False)
     weights_path, weights = read_weights(folder, allow_pickle)
     tensors, notes = _own_tensors(config, weights, weights_path)
     _check_sizes(config, tensors, folder / CONFIG)

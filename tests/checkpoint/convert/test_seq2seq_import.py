@@ -207,6 +207,8 @@ def add_tensor(folder: Path) -> None:
         ("pegasus", change("config.json", decoder_ffn_dim=0), "config.json: decoder_ffn_dim is 0"),
         ("pegasus", change("config.json", encoder_attention_heads=7), "encoder_attention_heads: must divide d_model"),
         ("bart", change("config.json", is_causal=True), "is_causal is True"),
+        ("bart", change("config.json", is_causal=False), "is_causal is False"),
+        ("bart", change("config.json", is_encoder_decoder=False), "is_encoder_decoder is False"),
         ("bart", change("config.json", auto_map={"AutoModelForSeq2SeqLM": "x.Y"}), "auto_map names code"),
         ("pegasus", change("config.json", encoder_layers=10**9), "but the weights have 2"),
         ("m2m100", change("config.json", max_position_embeddings=10**12), "max_position_embeddings is 1000000000000"),
@@ -304,6 +306,13 @@ def test_a_tied_table_is_read_from_any_of_its_copies(kept: str, tmp_path: Path) 
     _, notes = import_folder(tmp_path / "theirs", tmp_path / "other", languages, False)
     assert f"{kept} differs from model.shared.weight" in "".join(notes)
     assert_same_tensors(Checkpoint.open(tmp_path / "other").weights(), expected)
+    # If only copies are there, they must be one.
+    copies = {"model.encoder.embed_tokens.weight": shared, kept: shared + 1}
+    save_file({**tensors, **copies}, tmp_path / "theirs" / "model.safetensors")
+    message, _ = error_of(
+        lambda: import_folder(tmp_path / "theirs", tmp_path / "bad", languages, False)
+    )
+    assert f"{kept} differs from model.encoder.embed_tokens.weight" in message
 
 
 def test_settings_of_config_json_do_not_count_beside_generation_config_json(
