@@ -6,6 +6,7 @@ A checkpoint is written under a temporary name in the same folder and renamed wh
 
 from __future__ import annotations
 
+import filecmp
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -169,6 +170,27 @@ def rank_steps(scores: Mapping[int, float | None], lower_is_better: bool) -> lis
 def link_checkpoint(folder: Path, name: str, target: Path) -> None:
     """Make the symbolic link `folder`/`name` (`last` or `best`) point to a checkpoint in the same folder."""
     update_link(folder / name, target.name)
+
+
+def remove_copied_links(folder: Path) -> None:
+    """Remove the folders `last` and `best` that a copy of a run has in the place of links, as `scp -r` makes.
+
+    `folder` has the checkpoints of a run. Raises MasscliError if such a folder is no copy of one of them.
+    """
+    for copy in (folder / "last", folder / "best"):
+        if copy.is_symlink() or not copy.is_dir():
+            continue
+        names = sorted(path.name for path in copy.iterdir())
+        # Every file is compared, since the other checkpoint may be damaged.
+        if not any(
+            filecmp.cmpfiles(copy, other, names, shallow=False)[0] == names
+            for other in folder.glob("step-*")
+        ):
+            raise MasscliError(
+                f"{copy}: is a folder in the place of a link, and no copy of a checkpoint beside it",
+                "move it away or, if the run has no other checkpoint, call it step-N for N updates",
+            )
+        shutil.rmtree(copy)
 
 
 def remove_checkpoint(folder: Path, step: int) -> None:

@@ -409,6 +409,35 @@ def test_a_run_without_links_stands_for_its_last_checkpoint(run: Path) -> None:
     assert find_model_file(run) == run / "checkpoints/step-0000010/vocab.model"
 
 
+def test_a_run_that_was_copied_without_links_goes_on(
+    toy: Path, run: Path, tmp_path: Path
+) -> None:
+    """As by `scp -r` or `cp -rL`: copies of checkpoints are in the place of the links."""
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    assert not (copy / "checkpoints" / "last").is_symlink()
+    for folder in (run, copy):
+        train(recipe(toy, folder, "train.max_update=12"))
+    assert same_run(run, copy)
+    assert (copy / "checkpoints" / "last").readlink() == Path("step-0000012")
+
+
+def test_a_folder_in_the_place_of_a_link_that_is_no_copy_is_kept(
+    toy: Path, run: Path
+) -> None:
+    """The only sound one of two equal checkpoints may be among them."""
+    last_link = run / "checkpoints" / "last"
+    saved = last_link.resolve()
+    last_link.unlink()
+    shutil.copytree(saved, last_link)
+    with open(saved / "model.safetensors", "r+b") as file:
+        file.truncate(100)
+    message, hint = refused(lambda: train(recipe(toy, run, "train.max_update=12")))
+    assert message.startswith(f"{last_link}: is a folder in the place of a link")
+    assert hint is not None and "move it away" in hint
+    assert (last_link / "model.safetensors").stat().st_size > 100
+
+
 def test_what_is_no_checkpoint_is_said(run: Path, tmp_path: Path) -> None:
     missing = refused(lambda: Checkpoint.open(tmp_path / "nowhere"))
     assert missing == (

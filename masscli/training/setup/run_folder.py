@@ -80,7 +80,8 @@ NEW_RUN = (
 def prepare_folder(save_dir: Path) -> None:
     """Create the folder of a run, and remove incomplete checkpoints that a killed process has left in it.
 
-    Raises MasscliError if the folder cannot be made, or if the disk is nearly full.
+    Folders in the place of its links become links. Raises MasscliError if the folder cannot be made, if the
+    disk is nearly full, or if there is something else in the place of a link.
     """
     try:
         (save_dir / "checkpoints").mkdir(parents=True, exist_ok=True)
@@ -96,6 +97,7 @@ def prepare_folder(save_dir: Path) -> None:
         )
     if distributed.rank == 0:
         saving.remove_partial_saves(save_dir)
+        saving.remove_copied_links(save_dir / "checkpoints")
 
 
 def open_checkpoints(
