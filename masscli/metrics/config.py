@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from masscli.core.config import Flags, UnusedOption, check, config
+from masscli.core.config import Flags, UnusedOption, at_most, check, config
+
+MAX_SAMPLES = 1_000_000
+"""Maximum number of samples for bootstrap resampling."""
 
 
 @config
@@ -155,6 +158,7 @@ class ScoreConfig:
         check(
             (len(metrics) > 0, "metric", "name at least one"),
             (self.bootstrap > 1, "bootstrap", f"must be above 1, got {self.bootstrap}"),
+            *at_most(self, MAX_SAMPLES, "bootstrap"),
             (
                 not self.plain_romanian or is_romanian_multi_bleu,
                 "plain_romanian",

@@ -506,6 +506,8 @@ def test_classical_mistakes_are_pointed_out(
         (["hyp", "--ref", "ref", "-m", "blue"],
          ["error: --metric: no metric called 'blue', did you mean 'bleu'?", "hint: masscli score --help"]),
         (["hyp", "--ref", "ref", "--format", "xml"], ["error: --format: 'xml' is not one of text, json", "hint: masscli score --help"]),
+        (["hyp", "--ref", "ref", "--bootstrap", "9999999999"],
+         ["error: --bootstrap: must not exceed 1000000, got 9999999999", "hint: masscli score --help"]),
         (["hyp", "--ref", "ref", "--bootstrap", "1"], ["error: --bootstrap: must be above 1, got 1", "hint: masscli score --help"]),
         (["hyp", "--ref", "ref", "--paired"],
          ["error: --paired: compares two or more files, got one", "hint: masscli score BASELINE OTHER... --ref FILE --paired"]),

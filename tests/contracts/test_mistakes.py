@@ -96,6 +96,19 @@ def test_numbers_out_of_bounds(
     assert not list(tmp_path.rglob("step-*"))
 
 
+def test_a_vocabulary_without_room_for_a_letter(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Four symbols and a letter are the least; for all letters of a text more are needed."""
+    (tmp_path / "text").write_text("red dog\n" * 9)
+    command = ["preprocess", f"--mono=en={tmp_path / 'text'}"]
+    command += ["--destdir", str(tmp_path / "data"), "--vocab-size"]
+    for size in ("1", "3", "4"):
+        said = f"error: --vocab-size: must be at least 5, got {size}"
+        assert told(capsys, [*command, size])[0] == said
+    assert "--vocab-size 5 is too small: each" in told(capsys, [*command, "5"])[0]
+
+
 @pytest.mark.parametrize(
     ("flags", "line"),
     [

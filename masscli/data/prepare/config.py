@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from masscli.core.config import (
     Flags,
     UnusedOption,
+    at_least,
     at_most,
     check,
     config,
@@ -238,7 +239,9 @@ class PreprocessConfig:
                 "part",
                 f"expected K/N, such as 3/64, got {self.part}",
             ),
-            *positive(self, "vocab_size", "workers", "shard_size", "vocab_sentences"),
+            # Four special symbols and a letter.
+            *at_least(self, 5, "vocab_size"),
+            *positive(self, "workers", "shard_size", "vocab_sentences"),
             *positive(self, "max_len"),
             *at_most(self, MAX_PIECES, "vocab_size", "new_pieces"),
             *at_most(self, MAX_WORKERS, "workers"),
