@@ -10,7 +10,6 @@ from __future__ import annotations
 import gc
 import io
 import os
-import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -20,9 +19,9 @@ from masscli.core import distributed
 from masscli.core.errors import DISK_ERRORS, MasscliError
 from masscli.core.message_stream import keep_messages_from_failing
 from masscli.core.stopping import (
-    Stopped,
     end_on_signals,
     kill_children,
+    signal_of,
     stop_on_signals,
 )
 
@@ -103,11 +102,9 @@ def run(args: Sequence[str]) -> int:
 
 def _report_stop(stop: KeyboardInterrupt) -> int:
     """Say that a signal has stopped the command, and return the exit code."""
-    if isinstance(stop, Stopped):
-        print(f"stopped by {signal.Signals(stop.number).name}", file=sys.stderr)
-        return 128 + stop.number
-    print("stopped", file=sys.stderr)
-    return 130
+    number = signal_of(stop)
+    print(f"stopped by {number.name}", file=sys.stderr)
+    return 128 + number
 
 
 def _report_lack(error: BaseException) -> bool:

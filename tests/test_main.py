@@ -67,7 +67,7 @@ def handlers() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("number", "code", "said"),
     [
-        (signal.SIGINT, 130, "stopped\n"),
+        (signal.SIGINT, 130, "stopped by SIGINT\n"),
         (signal.SIGTERM, 143, "stopped by SIGTERM\n"),
         (signal.SIGHUP, 129, "stopped by SIGHUP\n"),
     ],

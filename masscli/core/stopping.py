@@ -21,6 +21,11 @@ class Stopped(KeyboardInterrupt):
         self.number = number
 
 
+def signal_of(stop: KeyboardInterrupt) -> signal.Signals:
+    """Return the signal that has stopped the process: SIGINT, unless `stop` names another one."""
+    return signal.Signals(stop.number if isinstance(stop, Stopped) else signal.SIGINT)
+
+
 def stop_on_signals() -> None:
     """Let SIGTERM and SIGHUP raise Stopped, unless the caller ignores them, as nohup does the latter."""
     for number in (signal.SIGTERM, signal.SIGHUP):

@@ -17,6 +17,7 @@ from pathlib import Path
 import masscli
 from masscli.core.config import suggest
 from masscli.core.errors import MasscliError
+from masscli.core.stopping import signal_of
 
 SCALES = ("tiny", "small", "gpu", "paper")
 """The sizes of an experiment that a recipe may have, the smallest first."""
@@ -107,6 +108,19 @@ def run_recipe(
 
 
 def _status_of(command: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Run a command; return its exit status, or 128 and the number of the signal that ended it."""
-    status = subprocess.run(command, env=environment, check=False).returncode
+    """Run a command; return its exit status, or 128 and the number of the signal that ended it.
+
+    A signal that stops this process stops the command, too, and all that it has started, and is waited for: a
+    step that trains saves a checkpoint.
+    """
+    # A group of its own gets the signal once, whether it comes from a terminal or not; it has no keyboard.
+    with subprocess.Popen(
+        command, env=environment, process_group=0, stdin=subprocess.DEVNULL
+    ) as process:
+        try:
+            status = process.wait()
+        except KeyboardInterrupt as stop:
+            os.killpg(process.pid, signal_of(stop))
+            process.wait()
+            raise
     return 128 - status if status < 0 else status

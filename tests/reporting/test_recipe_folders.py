@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -124,3 +126,29 @@ def test_mistakes_are_named(recipes: Path, capsys: pytest.CaptureFixture[str]) -
 
 def test_a_checkout_has_its_recipes_at_the_top() -> None:
     assert (recipe_folders.recipes_folder() / "quickstart.sh").is_file()
+
+
+STEP = """exec {python} -c '
+import os, signal, sys
+def save(number, frame):
+    open(os.environ["OUTPUT"], "a").write("saved")
+    sys.exit(143)
+signal.signal(signal.SIGTERM, save)
+os.kill(os.getppid(), signal.SIGTERM)
+signal.pause()'
+"""
+"""A step that sends SIGTERM to the command that has started it, waits to be stopped, and then saves."""
+
+
+def test_a_signal_stops_the_step_and_waits_for_what_it_saves(tmp_path: Path) -> None:
+    folder, output = tmp_path / "recipe", tmp_path / "out"
+    folder.mkdir()
+    (folder / "README.md").write_text("# Title\n")
+    (folder / "1-step.sh").write_text(STEP.format(python=sys.executable))
+    (folder / "2-never.sh").write_text('echo second >> "$OUTPUT"\n')
+    command = [sys.executable, "-m", "masscli", "recipe", "run", str(folder)]
+    done = subprocess.run(
+        [*command, "--output", str(output)], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (143, "stopped by SIGTERM\n")
+    assert output.read_text() == "saved"
