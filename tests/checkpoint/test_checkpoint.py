@@ -32,7 +32,7 @@ from masscli.training.kept_checkpoints import KeptCheckpoints
 from masscli.training.recipe import Recipe, StreamConfig
 from masscli.training.setup.build import build
 from tests.toy import make_data, recipe
-from tests.training.test_trainer import MASS, PAIRS, last, same_run, train
+from tests.training.test_trainer import MASS, PAIRS, at, last, same_run, train
 
 pytestmark = pytest.mark.usefixtures("no_sync", "one_thread")
 
@@ -407,6 +407,24 @@ def test_a_run_without_links_stands_for_its_last_checkpoint(run: Path) -> None:
         (run / "checkpoints" / name).unlink(missing_ok=True)
     assert Checkpoint.open(run).state.step == 10
     assert find_model_file(run) == run / "checkpoints/step-0000010/vocab.model"
+
+
+def test_a_run_that_is_removed_while_it_is_trained_is_saved_once_more(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    at(6, lambda trainer: shutil.rmtree(folder), monkeypatch)
+    message, hint = refused(
+        lambda: train(recipe(toy, folder, "checkpoint.keep_last=1"))
+    )
+    assert message == (
+        f"{folder / 'checkpoints' / 'step-0000004'}: is gone; "
+        "the run was moved or removed while it was trained"
+    )
+    assert hint is not None and "saved here" in hint
+    monkeypatch.undo()
+    train(recipe(toy, folder))
+    assert last(folder).state.step == 10
 
 
 def test_a_run_that_was_copied_without_links_goes_on(

@@ -9,6 +9,8 @@ and numbers are all stored alike; the fingerprint of the vocabulary ties token i
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -98,9 +100,10 @@ class Shard:
         # The mapping is made anyway, because that checks the ends of the index.
         _ = self.offsets
         offset = HEADER.size + 8 * start
-        offsets = np.fromfile(
-            self._path(".idx"), "<i8", stop - start + 1, offset=offset
-        )
+        with _naming_lost_file():
+            offsets = np.fromfile(
+                self._path(".idx"), "<i8", stop - start + 1, offset=offset
+            )
         self.check_order(offsets[:-1], offsets[1:])
         return np.diff(offsets).astype(np.int32)
 
@@ -190,7 +193,7 @@ class Shard:
         Raises MasscliError if a file is damaged, or differs from what the manifest says of it.
         """
         path = self._path(".idx")
-        with open(path, "rb") as file:
+        with _naming_lost_file(), open(path, "rb") as file:
             raw = file.read(HEADER.size)
         if len(raw) < HEADER.size or raw[: len(MAGIC)] != MAGIC:
             raise MasscliError(f"{path}: is not a masscli index file")
@@ -216,7 +219,8 @@ class Shard:
         if size != expected:
             raise MasscliError(f"{path}: has {size} bytes instead of {expected}", _HINT)
         path = self._path(".bin")
-        size = path.stat().st_size
+        with _naming_lost_file():
+            size = path.stat().st_size
         expected = values * np.dtype(dtype).itemsize
         if size != expected:
             raise MasscliError(f"{path}: has {size} bytes instead of {expected}", _HINT)
@@ -228,7 +232,8 @@ class Shard:
         if count == 0:
             return np.zeros(0, dtype)
         # A plain array on the mapping: taking a row of a memmap is three times as slow.
-        return np.memmap(path, dtype, "r", start, (count,)).view(np.ndarray)
+        with _naming_lost_file():
+            return np.memmap(path, dtype, "r", start, (count,)).view(np.ndarray)
 
     def _path(self, suffix: str) -> Path:
         return self.stem.with_name(self.stem.name + suffix)
@@ -236,6 +241,18 @@ class Shard:
     def __getstate__(self) -> dict[str, object]:
         # Cached properties are left out, so that no array is ever pickled.
         return {name: self.__dict__[name] for name in self.__dataclass_fields__}
+
+
+@contextmanager
+def _naming_lost_file() -> Iterator[None]:
+    """Turn the error that a file is missing into a MasscliError: it was there when the folder was opened."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise MasscliError(
+            f"{error.filename}: is gone; the data folder was removed, or made again, while it was in use",
+            "the same command goes on when the folder is as it was",
+        ) from None
 
 
 def _is_sorted(numbers: NDArray[np.int64]) -> bool:

@@ -346,3 +346,15 @@ def test_stamps_of_a_read_only_folder_are_kept_in_the_cache(
     monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null")
     DataFolder.open(data).verify(again=False)
     assert read
+
+
+def test_a_folder_that_is_removed_while_it_is_read_is_named(
+    toy: Path, tmp_path: Path
+) -> None:
+    """Files are opened when they are first needed."""
+    for first in ("lengths", "values"):
+        folder = shutil.copytree(toy, tmp_path / first)
+        column, _ = DataFolder.open(folder).pair("train", "en", "de")
+        shutil.rmtree(folder)
+        with pytest.raises(MasscliError, match="is gone; the data folder was removed"):
+            column.lengths() if first == "lengths" else column[0]
