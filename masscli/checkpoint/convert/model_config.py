@@ -67,6 +67,8 @@ class Contents:
     """Whether output weights are stored; their values may be those of the token embeddings."""
     numbers: int
     """Total number of elements of all tensors."""
+    layers: int | None
+    """The number of layers that have tensors; None in a family whose only layer is repeated (ALBERT)."""
 
 
 def read_config(
@@ -126,7 +128,7 @@ def _check_sizes(
 
     `values` are fields of `ModelConfig` as config.json gives them. A width, or the number of layers,
     positions or segments, must be above 0. It must not exceed the total number of weights or, for layers,
-    `MAX_LAYERS`.
+    `MAX_LAYERS`; the number of layers must be that of the weights.
     """
     for field, key in family.config_keys.items():
         size = values[field]
@@ -138,6 +140,11 @@ def _check_sizes(
         if size < 1 or (field.endswith("_layers") and size > MAX_LAYERS):
             raise MasscliError(
                 f"{path}: {key} is {size}", "was it changed after it was published?"
+            )
+        if field.endswith("_layers") and contents.layers not in (None, size):
+            raise MasscliError(
+                f"{path}: {key} is {size}, but the weights have {contents.layers}",
+                "weights and config.json belong to different models",
             )
         if size > contents.numbers:
             raise MasscliError(

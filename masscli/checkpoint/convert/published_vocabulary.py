@@ -102,7 +102,7 @@ def check_size(path: Path, pieces: int, vocab_size: int) -> None:
     """Raise MasscliError, which names `path`, if there are more pieces than rows of token embeddings."""
     if pieces > vocab_size:
         raise MasscliError(
-            f"{path}: has {pieces} pieces, but the model has {vocab_size} rows",
+            f"{path}: has {pieces} pieces, but the model has {vocab_size} rows (vocab_size)",
             "vocabulary and config.json belong to different models",
         )
 

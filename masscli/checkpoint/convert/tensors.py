@@ -81,7 +81,19 @@ def find_contents(family: Family, tensors: Tensors) -> Contents:
         lm_head=_has_any(family.tensor_names(family.lm_head, layers=0), tensors),
         own_output=family.output_weight in tensors,
         numbers=sum(tensor.numel() for tensor in tensors.values()),
+        layers=_count_layers(family, tensors),
     )
+
+
+def _count_layers(family: Family, tensors: Tensors) -> int | None:
+    """Return the number of layers that have tensors; None in a family whose only layer is repeated."""
+    names = [theirs for ours, theirs in family.body.items() if "#" in ours]
+    if not names:
+        return None
+    start = names[0].partition("#")[0].replace("~", family.prefix)
+    pattern = re.compile(re.escape(start) + r"([0-9]+)\.")
+    matches = [pattern.match(name) for name in tensors]
+    return len({match[1] for match in matches if match is not None})
 
 
 def _has_any(names: Mapping[str, Sequence[str]], tensors: Tensors) -> bool:
