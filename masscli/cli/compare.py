@@ -310,12 +310,16 @@ def _print_report(comparison: Comparison, speeds: Mapping[str, float | None]) ->
 def _print_worst(comparison: Comparison) -> None:
     """Print the lines whose chrF fell most, with their source, reference and both outputs."""
     if comparison.worst:
-        measure = "largest changes by chrF"
+        measure = "largest changes, by chrF of the new output against the old one"
         if comparison.new_scores:
-            measure = "largest regressions by chrF"
+            measure = "largest regressions, by chrF against the reference"
         print(f"\n{measure}:")
     for line in comparison.worst:
-        print(f"line {line.number}: {line.old_score:.1f} -> {line.new_score:.1f}")
+        # Without a reference, the old output takes its place.
+        scores = f"{line.new_score:.1f}"
+        if line.reference is not None:
+            scores = f"{line.old_score:.1f} -> {scores}"
+        print(f"line {line.number}: {scores}")
         print(f"  source     {line.source}")
         if line.reference is not None:
             print(f"  reference  {line.reference}")

@@ -119,7 +119,10 @@ def run(
 ) -> None:
     """Import a model, describe it on standard error, and print the path of its checkpoint."""
     if not path.exists():
-        raise MasscliError(f"{path}: no such file or folder", "nothing is downloaded")
+        raise MasscliError(
+            f"{path}: no such file or folder",
+            "import downloads nothing; a model of Hugging Face: hf download NAME --local-dir FOLDER",
+        )
     if path.is_file():
         from masscli.checkpoint.convert.import_file import import_file
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,8 @@ def test_without_references_the_share_of_changed_lines_counts(
         and out.count("nothing of the kind") == 2
         and "BLEU" not in out
     )
+    # Without references there is one number for a line: how close the new output is to the old one.
+    assert re.search(r"^line \d+: [\d.]+$", out, re.MULTILINE) and "100.0 ->" not in out
     assert (
         run(["compare", "good", "bad", "--input", "input", "--max-changed", "0.2"]) == 3
     )

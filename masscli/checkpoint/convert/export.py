@@ -17,7 +17,7 @@ from masscli.checkpoint.convert.model_config import (
     position_offset,
     write_config,
 )
-from masscli.checkpoint.convert.task_heads import convert_task_head
+from masscli.checkpoint.convert.task_heads import convert_task_head, missing_class_note
 from masscli.checkpoint.convert.tensors import Tensors, to_hf
 from masscli.checkpoint.convert.vocabulary_export import export_vocabulary
 from masscli.checkpoint.saving import require_empty_folder
@@ -81,6 +81,8 @@ def export_checkpoint(path: Path, output: Path, family_name: str | None) -> list
     ] + unused_weights
     if left_behind:
         notes.append(f"left behind: {_summarize(left_behind)}")
+    if converted_head is None and (reason := missing_class_note(family, checkpoint)):
+        notes.append(reason)
     # The library fills it with random numbers, so its predictions are meaningless until it is trained.
     if converted_head is None and family.lm_head and not model.head_transform:
         notes.append(

@@ -127,13 +127,41 @@ def convert_task_head(
     if not head_class.pooler:
         unused_parts.append(family.pooler)
     return ConvertedHead(
-        class_name=family.bare_class.removesuffix("Model") + head_class.suffix,
+        class_name=_name_of_class(family, head_class),
         tensors=tensors,
         our_names=list(names.values()),
         config=_head_config(family, options),
         unused_parts=unused_parts,
         note=_framing_note(options),
     )
+
+
+def missing_class_note(family: Family, checkpoint: Checkpoint) -> str | None:
+    """Return why no class of the family has the head of a run that was fine-tuned for one task.
+
+    Return None if there is no such head, or if its options do not say why.
+    """
+    if len(checkpoint.recipe.stream) != 1:
+        return None
+    [stream] = checkpoint.recipe.stream.values()
+    options = stream.objective
+    if not isinstance(options, TableOptions):
+        return None
+    head_class = _head_class(family, options)
+    if head_class is None:
+        return "no class of Hugging Face's library has such a head"
+    name = _name_of_class(family, head_class)
+    if options.head != head_class.head:
+        return f"{name} has the head of --head {head_class.head}, not of --head {options.head}"
+    if head_class.pooler and not checkpoint.recipe.model.pooler:
+        return f"the head of {name} reads a pooler, which this model lacks"
+    if head_class.pooler is False and checkpoint.recipe.model.pooler:
+        return f"the head of {name} reads no pooler, but this model has one"
+    return None
+
+
+def _name_of_class(family: Family, head_class: _HeadClass) -> str:
+    return family.bare_class.removesuffix("Model") + head_class.suffix
 
 
 def _framing_note(options: TableOptions) -> str:

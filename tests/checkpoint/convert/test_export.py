@@ -401,17 +401,33 @@ def test_a_classifier_goes_with_its_labels(toy: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "heads", "pooler"),
+    ("change", "heads", "pooler", "reason"),
     [
-        ({"head": "tanh"}, ("dense", "out"), True),
-        ({}, ("out",), False),
-        ({"both_orders": True}, ("out",), True),
+        (
+            {"head": "tanh"},
+            ("dense", "out"),
+            True,
+            "BertForSequenceClassification has the head of --head linear, not of --head tanh",
+        ),
+        (
+            {},
+            ("out",),
+            False,
+            "the head of BertForSequenceClassification reads a pooler, which this model lacks",
+        ),
+        (
+            {"both_orders": True},
+            ("out",),
+            True,
+            "no class of Hugging Face's library has such a head",
+        ),
     ],
 )
 def test_a_classifier_that_no_class_there_is_like_is_left_behind(
     change: dict[str, Any],
     heads: tuple[str, ...],
     pooler: bool,
+    reason: str,
     toy: Path,
     tmp_path: Path,
 ) -> None:
@@ -422,6 +438,7 @@ def test_a_classifier_that_no_class_there_is_like_is_left_behind(
         "BertForPreTraining: " if pooler else "BertForMaskedLM: "
     )
     assert notes[1] == f"left behind: classify.head ({2 * len(heads)})"
+    assert notes[2] == reason
     assert "id2label" not in json.loads((tmp_path / "out" / "config.json").read_text())
 
 
