@@ -197,17 +197,9 @@ def remove_checkpoint(folder: Path, step: int) -> None:
     """Delete the checkpoint of a step from the folder of checkpoints.
 
     It is renamed first, so that an interruption leaves no incomplete folder under the checkpoint's name.
-    Raises MasscliError if it is not there.
     """
-    path = folder / f"step-{step:07d}"
     aside = folder / f".step-{step:07d}.new"
-    try:
-        path.rename(aside)
-    except FileNotFoundError:
-        raise MasscliError(
-            f"{path}: is gone; the run was moved or removed while it was trained",
-            "its last checkpoint is saved here: the same command goes on with it",
-        ) from None
+    (folder / f"step-{step:07d}").rename(aside)
     shutil.rmtree(aside)
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from masscli.checkpoint import saving
 from masscli.core import distributed
+from masscli.core.errors import MasscliError
 from masscli.training.events import Event, Saved
 from masscli.training.fsdp import gather_tensors
 from masscli.training.kept_checkpoints import KeptCheckpoints
@@ -93,11 +94,18 @@ class CheckpointWriter:
                 self.parts.average.values if self.parts.average is not None else None,
             )
             self.kept.add(self.parts.state.step, score, self.parts.state.ends_epoch)
-            # Links follow a complete checkpoint, so they never point to a part of one.
-            saving.link_checkpoint(folder, "last", path)
-            if is_best:
-                saving.link_checkpoint(folder, "best", path)
-            self.kept.prune()
+            try:
+                # Links follow a complete checkpoint, so they never point to a part of one.
+                saving.link_checkpoint(folder, "last", path)
+                if is_best:
+                    saving.link_checkpoint(folder, "best", path)
+                self.kept.prune()
+            except FileNotFoundError as error:
+                raise MasscliError(
+                    f"{self.parts.folder}: was moved or removed while the run was trained "
+                    f"({error.filename} is gone)",
+                    "the same command continues from the last checkpoint that it finds in the folder",
+                ) from None
             yield Saved(self.parts.state.step, path, is_best)
 
     def _record_score(self, score: float | None) -> bool:

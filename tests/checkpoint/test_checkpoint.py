@@ -417,11 +417,11 @@ def test_a_run_that_is_removed_while_it_is_trained_is_saved_once_more(
     message, hint = refused(
         lambda: train(recipe(toy, folder, "checkpoint.keep_last=1"))
     )
+    gone = folder / "checkpoints" / "step-0000004"
     assert message == (
-        f"{folder / 'checkpoints' / 'step-0000004'}: is gone; "
-        "the run was moved or removed while it was trained"
+        f"{folder}: was moved or removed while the run was trained ({gone} is gone)"
     )
-    assert hint is not None and "saved here" in hint
+    assert hint is not None and "the same command continues" in hint
     monkeypatch.undo()
     train(recipe(toy, folder))
     assert last(folder).state.step == 10
