@@ -409,7 +409,7 @@ def test_the_codes_of_leaving(
 
     command(monkeypatch, "inspect", interrupted)
     assert run(["inspect"]) == 130
-    assert capsys.readouterr().err == "stopped\n"
+    assert capsys.readouterr().err == "stopped by SIGINT\n"
     command(monkeypatch, "inspect", refused)
     assert told(capsys, "inspect") == ["error: this cannot be done", "hint: do that"]
 
