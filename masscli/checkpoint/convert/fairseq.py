@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from masscli.checkpoint.convert.config_json import describe_problem
 from masscli.checkpoint.convert.fairseq_layout import (
     Kind,
     Layout,
@@ -41,6 +42,7 @@ from masscli.checkpoint.convert.fairseq_vocabulary import (
 from masscli.checkpoint.convert.folder import read_flag
 from masscli.checkpoint.convert.foreign import ForeignModel, ImportRequest, TensorTable
 from masscli.checkpoint.convert.torch_file import StoredTensor, attributes
+from masscli.core.config import ConfigError
 from masscli.core.errors import MasscliError
 from masscli.models.config import ModelConfig
 from masscli.models.presets import resolve
@@ -322,7 +324,7 @@ def _config(
     activation = str(options.get("activation_fn") or ("gelu" if has_gelu else "relu"))
     if activation not in ACTIVATIONS:
         raise MasscliError(
-            f"{request.path}: has the activation {activation}",
+            f"{request.path}: activation_fn is {activation}",
             f"supported are {', '.join(ACTIVATIONS)}",
         )
     is_lm_head = bool(layout.head)
@@ -373,7 +375,7 @@ def _config(
         for field, value in own.items():
             if value != values[field]:
                 values[_decoder_field(field)] = value
-    config = resolve(values)
+    config = _resolve(request, next(iter(stacks)), values)
     # `auto` wherever it is equivalent, since exporters compare settings with those of other programs by
     # name.
     usual = replace(config, final_norm="auto")
@@ -382,6 +384,27 @@ def _config(
     ):
         return usual
     return config
+
+
+def _resolve(
+    request: ImportRequest, stack: str, values: Mapping[str, Any]
+) -> ModelConfig:
+    """Return the configuration with the given values by field; `stack` is the model's first stack.
+
+    Raises MasscliError, which names fairseq's option, if a value is not possible.
+    """
+    try:
+        return resolve(values)
+    except ConfigError as error:
+        keys = {
+            "dim": f"{stack}_embed_dim",
+            "heads": "--heads" if request.heads else f"{stack}_attention_heads",
+            "decoder_heads": "decoder_attention_heads",
+        }
+        raise MasscliError(
+            f"{request.path}: {describe_problem(error, keys)}",
+            "its options and its weights do not fit each other",
+        ) from None
 
 
 def _position_offset(layout: Layout, vocabulary: FairseqVocabulary) -> int:

@@ -463,7 +463,9 @@ def test_stale_copies_are_ignored_exactly(
         ({"decoder_layers_to_keep": "0,2"}, "left-out layers"),
         ({"cross_self_attention": True}, "self-attention"),
         ({"quant_noise_pq": 0.1}, "a layer behind the embeddings"),
-        ({"activation_fn": "tanh"}, "activation tanh"),
+        ({"activation_fn": "tanh"}, "activation_fn is tanh"),
+        ({"encoder_attention_heads": 5}, "pt: encoder_attention_heads: must divide"),
+        ({"decoder_attention_heads": 5}, "pt: decoder_attention_heads: must divide"),
     ],
 )
 def test_what_is_not_supported_is_refused_by_name(
