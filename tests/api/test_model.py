@@ -279,6 +279,7 @@ def test_tags_answers_and_choices(
 
 def test_an_ensemble_translates_and_does_not_predict(ende: Path) -> None:
     both = masscli.load(ende, ende, device="cpu", precision="fp32")
-    assert both.translate(LINES) == load(ende).translate(LINES)
+    with pytest.warns(UserWarning, match="is in the ensemble twice"):
+        assert both.translate(LINES) == load(ende).translate(LINES)
     with pytest.raises(MasscliError, match="predictions are made by one model"):
         both.predict(["ba"])
