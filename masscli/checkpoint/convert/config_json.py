@@ -14,6 +14,14 @@ _OWN_CODE = "auto_map"
 """The key that names the Python code that comes with a model."""
 _IS_CAUSAL = "is_causal"
 """The key that says, in version 5 of the library, whether all attention of a model is causal."""
+_GENERAL_NAMES = {
+    "dim": "hidden_size",
+    "heads": "num_attention_heads",
+    "encoder_layers": "num_hidden_layers",
+    "decoder_layers": "num_hidden_layers",
+    "max_positions": "max_position_embeddings",
+}
+"""Keys that the library also reads in families with keys of their own, by field of `ModelConfig`."""
 _WITHOUT_EFFECT = (
     "_attn_implementation _attn_implementation_autoset _commit_hash _name_or_path _num_labels "
     "add_bias_logits add_cross_attention add_final_layer_norm architectures attn_implementation bos_index "
@@ -44,6 +52,29 @@ def describe_problem(error: Exception, keys: Mapping[str, str]) -> str:
     # The message is one line, so only the first wrong setting is reported.
     problem = str(error).splitlines()[0].removeprefix("model.")
     return re.sub(r"\w+", lambda word: keys.get(word[0], word[0]), problem)
+
+
+def with_own_keys(
+    config: Mapping[str, Any], keys: Mapping[str, str], path: Path
+) -> dict[str, Any]:
+    """Return the content of a config.json, `config`, with the general names of settings under a family's own.
+
+    `keys` are the family's own keys by field of `ModelConfig`. Its own key counts where both are there,
+    since the weights must fit it. Raises MasscliError, which names the file `path`, if they differ in the
+    number of heads, which the weights do not show.
+    """
+    own = dict(config)
+    for field, general in _GENERAL_NAMES.items():
+        value, key = config.get(general), keys.get(field, general)
+        if value is None:
+            continue
+        own.setdefault(key, value)
+        if field == "heads" and own[key] != value:
+            raise MasscliError(
+                f"{path}: {general} is {value}, and {key} is {own[key]}",
+                "they are one setting, and the former counts in Hugging Face's library: remove one of them",
+            )
+    return own
 
 
 def refuse_other_models(

@@ -12,7 +12,11 @@ from masscli.checkpoint import saving
 from masscli.checkpoint.checkpoint import RunState
 from masscli.checkpoint.convert import xlm_folder
 from masscli.checkpoint.convert.attribution import read_attribution
-from masscli.checkpoint.convert.config_json import refuse_other_models, unused_settings
+from masscli.checkpoint.convert.config_json import (
+    refuse_other_models,
+    unused_settings,
+    with_own_keys,
+)
 from masscli.checkpoint.convert.families import FAMILIES, Family
 from masscli.checkpoint.convert.folder import (
     CONFIG,
@@ -77,6 +81,7 @@ def import_folder(
     refuse_other_models(
         family.title, config, folder / CONFIG, is_causal=not family.is_encoder
     )
+    config = with_own_keys(config, family.config_keys, folder / CONFIG)
     weights_path, weights = read_weights(folder, allow_pickle)
     tensors = normalize_names(family, weights, str(weights_path))
     vocab_size = _vocab_size(folder, family, config, tensors, weights_path)

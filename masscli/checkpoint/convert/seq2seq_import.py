@@ -18,6 +18,7 @@ from masscli.checkpoint.convert.config_json import (
     describe_problem,
     refuse_other_models,
     unused_settings,
+    with_own_keys,
 )
 from masscli.checkpoint.convert.folder import (
     CONFIG,
@@ -77,6 +78,8 @@ _SIZES = {
 }
 """Keys of config.json, by the fields of `ModelConfig` that they give."""
 
+# The general number of layers or heads is that of the encoder, and positions have no other name.
+_GENERAL_SIZES = {field: _SIZES[field] for field in ("dim", "encoder_layers", "heads")}
 _KEYS = (
     *_SIZES.values(),
     "activation_function",
@@ -124,6 +127,7 @@ def import_seq2seq(
     path = folder / CONFIG
     family = SEQ2SEQ_FAMILIES[str(config["model_type"])]
     _check_config(family, config, path)
+    config = with_own_keys(config, _GENERAL_SIZES, path)
     # Cheap checks come first, before large tensors are copied.
     weights_path, weights = read_weights(folder, allow_pickle)
     weights = without_wrapper(weights, str(weights_path))

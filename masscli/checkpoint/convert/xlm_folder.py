@@ -18,7 +18,11 @@ import torch
 from torch import Tensor
 
 from masscli.checkpoint.convert.attribution import read_attribution
-from masscli.checkpoint.convert.config_json import refuse_other_models, unused_settings
+from masscli.checkpoint.convert.config_json import (
+    refuse_other_models,
+    unused_settings,
+    with_own_keys,
+)
 from masscli.checkpoint.convert.folder import (
     CONFIG,
     SETTINGS,
@@ -60,6 +64,7 @@ _LAYER = re.compile(r"ffns\.\d+\.lin1\.weight")
 _OTHER = "weights and config.json belong to different models"
 _REQUIRED = {"causal": False, "is_encoder": True, "asm": False}
 """Settings of config.json, each with the only value that can be imported."""
+_OWN_KEYS = {"dim": "emb_dim", "heads": "n_heads", "encoder_layers": "n_layers"}
 _KEYS = (
     *_REQUIRED,
     "attention_dropout",
@@ -106,6 +111,7 @@ def import_xlm_folder(
                 f"only XLM whose {key} is {only} can be imported",
             )
     refuse_other_models("XLM", config, folder / CONFIG, is_causal=False)
+    config = with_own_keys(config, _OWN_KEYS, folder / CONFIG)
     weights_path, weights = read_weights(folder, allow_pickle)
     tensors, notes = _own_tensors(config, weights, weights_path)
     _check_sizes(config, tensors, folder / CONFIG)

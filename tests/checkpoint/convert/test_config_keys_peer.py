@@ -5,6 +5,7 @@ Run alone:  pip install transformers && pytest tests/checkpoint/convert/test_con
 
 from __future__ import annotations
 
+import json
 import shutil
 import warnings
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.checkpoint.convert.import_ import import_folder
 from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Tokens
-from tests.published_seq2seq import LINES
+from tests.published_seq2seq import LINES, write_json
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -170,6 +171,30 @@ def test_keys_of_single_stacks(
 
     defaults = peer_class.config_class(**base).to_dict()
     sweep(defaults, folder, ("en",), build, stack_difference)
+
+
+GENERAL_NAMES = {
+    "DistilBertForMaskedLM": {"dim": "hidden_size", "n_heads": "num_attention_heads", "n_layers": "num_hidden_layers"},
+    "GPT2LMHeadModel": {"n_embd": "hidden_size", "n_head": "num_attention_heads", "n_layer": "num_hidden_layers", "n_positions": "max_position_embeddings"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", GENERAL_NAMES)
+def test_general_names_of_keys_are_read_in_families_with_other_names(
+    kind: str, tmp_path: Path
+) -> None:
+    [(_, base, write, _)] = [case for case in STACKS if case[0] == kind]
+    folder, peer_class = tmp_path / "theirs", getattr(transformers, kind)
+    config = peer_class.config_class(vocab_size=write(folder), **base)
+    torch.manual_seed(3)
+    peer_class(config).save_pretrained(folder)
+    path = folder / "config.json"
+    names = GENERAL_NAMES[kind]
+    content = json.loads(path.read_text(encoding="utf-8"))
+    write_json(path, {names.get(key, key): value for key, value in content.items()})
+    peer = peer_class.from_pretrained(folder).eval()
+    import_folder(folder, tmp_path / "run", ("en",), allow_pickle=False)
+    assert stack_difference(peer, tmp_path / "run") < TOLERANCE
 
 
 def test_keys_of_xlm(tmp_path: Path) -> None:

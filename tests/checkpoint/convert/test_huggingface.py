@@ -747,6 +747,8 @@ CONFIG, WEIGHTS = "{folder}/config.json", "{folder}/model.safetensors"
          "only models with as many heads in each layer can be imported"),
         ("bert", {"auto_map": {"AutoModel": "own.OwnModel"}}, f"{CONFIG}: auto_map names code of the model's own (own.OwnModel), which is not run",
          "if the weights are those of BERT all the same, remove it from the file"),
+        ("openai-gpt", {"num_attention_heads": 1}, f"{CONFIG}: num_attention_heads is 1, and n_head is 2",
+         "they are one setting, and the former counts in Hugging Face's library: remove one of them"),
         ("openai-gpt", {"is_causal": False}, f"{CONFIG}: is_causal is False",
          "if the weights are those of GPT all the same, remove it from the file"),
         ("roberta", {"pad_token_id": "one"}, f"{CONFIG}: pad_token_id is one, and positions of RoBERTa begin after it",

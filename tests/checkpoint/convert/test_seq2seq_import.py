@@ -206,6 +206,7 @@ def add_tensor(folder: Path) -> None:
         ("pegasus", change("config.json", d_model=20), "by config.json"),
         ("pegasus", change("config.json", decoder_ffn_dim=0), "config.json: decoder_ffn_dim is 0"),
         ("pegasus", change("config.json", encoder_attention_heads=7), "encoder_attention_heads: must divide d_model"),
+        ("bart", change("config.json", num_attention_heads=1), "num_attention_heads is 1, and encoder_attention_heads is"),
         ("bart", change("config.json", is_causal=True), "is_causal is True"),
         ("bart", change("config.json", is_causal=False), "is_causal is False"),
         ("bart", change("config.json", is_encoder_decoder=False), "is_encoder_decoder is False"),
