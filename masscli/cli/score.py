@@ -32,7 +32,7 @@ Examples:
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -243,12 +243,8 @@ def _read_texts(
     ):
         flag = f"--choices-column {options.choices_column}"
         _warn([f"{flag} has no effect: not every reference has such a list"])
-    if "multi-bleu" in options.metric and not has_moses_rules(options.lang):
-        _warn(
-            [
-                f"--lang {options.lang}: the Moses tokenizer has no rules for it and takes those of English"
-            ]
-        )
+    if "multi-bleu" in options.metric:
+        _warn(_check_moses_rules(options, [one.name for one in references]))
     return Texts(
         {one.name: one.lines for one in compared_hypotheses},
         {one.name: one.lines for one in compared_references},
@@ -296,6 +292,20 @@ def _read_source(path: Path, texts: Texts) -> Sequence[str]:
                 "line n of one is the source of line n of the other",
             )
     return source
+
+
+def _check_moses_rules(options: ScoreConfig, references: list[str]) -> Iterator[str]:
+    """Yield warnings if multi-bleu has no rules for --lang, or a reference is named after another one."""
+    if not has_moses_rules(options.lang):
+        yield f"--lang {options.lang}: the Moses tokenizer has no rules for it and takes those of English"
+    for name in references:
+        # Such as test2016.de.
+        language = name.rpartition(".")[2]
+        if language != options.lang and has_moses_rules(language):
+            yield (
+                f"{name}: multi-bleu tokenizes it by the rules of {options.lang}; "
+                f"should it be --lang {language}?"
+            )
 
 
 def _warn_of_oddities(

@@ -432,6 +432,24 @@ def test_a_language_without_moses_rules_is_said(
         assert found == warned
 
 
+def test_a_reference_named_after_another_language_is_noticed(
+    files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Moses' rules for English split French words elsewhere than those for French do."""
+    (files / "ref.fr").write_bytes((files / "ref").read_bytes())
+    command = ["score", "hyp", "--ref", "ref.fr", "--metric"]
+    asked = (
+        "ref.fr: multi-bleu tokenizes it by the rules of en; should it be --lang fr?"
+    )
+    for options, noticed in (
+        (["multi-bleu"], True),
+        (["multi-bleu", "--lang", "fr"], False),
+        (["bleu"], False),
+    ):
+        assert run([*command, *options]) == 0
+        assert (f"warning: {asked}" in capsys.readouterr().err) == noticed
+
+
 def test_one_number_a_line(
     files: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
