@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from masscli.core.listing import count_of
+
 if TYPE_CHECKING:
     from rich.console import Console
     from torch import Tensor
@@ -25,14 +27,18 @@ MOMENTS = 2
 
 
 def describe_model(trainer: Trainer) -> str:
-    """Return a line with the architecture, number of parameters, data type, device and streams of a run."""
+    """Return a line with the architecture, parameters, data type, device, streams and updates of a run."""
     from masscli.models.transformer import count_parameters
 
     recipe = trainer.recipe
     dtype = str(trainer.model.compute_dtype).removeprefix("torch.")
+    # Nobody may have asked for the number of updates, since there is a default.
+    end = ""
+    if recipe.train.max_update is not None:
+        end = f"; {count_of(recipe.train.max_update, 'update')} (--max-update)"
     return (
         f"{recipe.model.arch}: {count_parameters(trainer.model):,} parameters, {dtype} on {trainer.device}; "
-        f"streams {', '.join(recipe.stream)}"
+        f"streams {', '.join(recipe.stream)}{end}"
     )
 
 

@@ -60,6 +60,20 @@ def test_nothing_is_written_and_the_first_batch_is_shown(
     assert "dry run: nothing was written to runs/translate" in err
 
 
+def test_the_number_of_updates_is_shown_if_nobody_asked_for_it(
+    toy: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = ["pretrain", str(toy), "--objective", "mass", *SMALL, "--dry-run"]
+    assert run(command) == 0
+    assert "20,000 updates (--max-update)" in capsys.readouterr().err
+    assert run([*command, "--max-epoch", "1"]) == 0
+    assert "--max-update" not in capsys.readouterr().err
+
+
 def test_the_loss_is_that_of_the_first_update(
     toy: Path,
     tmp_path: Path,
