@@ -81,13 +81,8 @@ def export_checkpoint(path: Path, output: Path, family_name: str | None) -> list
     ] + unused_weights
     if left_behind:
         notes.append(f"left behind: {_summarize(left_behind)}")
-    if converted_head is None and (reason := missing_class_note(family, checkpoint)):
-        notes.append(reason)
-    # The library fills it with random numbers, so its predictions are meaningless until it is trained.
-    if converted_head is None and family.lm_head and not model.head_transform:
-        notes.append(
-            f"the model has no transform before its output layer, but {class_name} has one"
-        )
+    if converted_head is None:
+        notes += _missing_head_notes(family, checkpoint, class_name)
     config_file = _to_json({"architectures": [class_name], **config, **head_config})
     files = {
         **vocabulary.files,
@@ -96,6 +91,25 @@ def export_checkpoint(path: Path, output: Path, family_name: str | None) -> list
     }
     write_folder(output, files, tensors)
     return notes + vocabulary.notes
+
+
+def _missing_head_notes(
+    family: Family, checkpoint: Checkpoint, class_name: str
+) -> list[str]:
+    """Return notes on a head that the library has no class for, and on one that the model lacks.
+
+    `class_name` is the class of the library that a model without the head of its task is exported as.
+    """
+    notes = []
+    reason = missing_class_note(family, checkpoint)
+    if reason is not None:
+        notes.append(reason)
+    # The library fills it with random numbers, so its predictions are meaningless until it is trained.
+    if family.lm_head and not checkpoint.recipe.model.head_transform:
+        notes.append(
+            f"the model has no transform before its output layer, but {class_name} has one"
+        )
+    return notes
 
 
 def _named_family(name: str) -> Family:
