@@ -158,7 +158,6 @@ def _generate(
     `given` are the search options that were typed. The processes of `group`, if there is one, help decoding.
     """
     from masscli.api.model import load
-    from masscli.generation.shared_decoding import SharedDecoder
 
     _check_unused_options(command, search)
     started = time.perf_counter()
@@ -182,6 +181,8 @@ def _generate(
         group.send(model)
     decoder = _make_decoder(model, command, search)
     if group is not None:
+        from masscli.generation.shared_decoding import SharedDecoder
+
         decoder = SharedDecoder(group, decoder)
     translator = _make_translator(model, command, decoder)
     ready = time.perf_counter()
