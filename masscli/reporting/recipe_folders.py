@@ -120,7 +120,9 @@ def _status_of(command: Sequence[str], environment: Mapping[str, str]) -> int:
         try:
             status = process.wait()
         except KeyboardInterrupt as stop:
-            os.killpg(process.pid, signal_of(stop))
+            # After Ctrl-C, Popen itself waits for a moment, in which the command may have ended.
+            if process.poll() is None:
+                os.killpg(process.pid, signal_of(stop))
             process.wait()
             raise
     return 128 - status if status < 0 else status

@@ -140,15 +140,23 @@ signal.pause()'
 """A step that sends SIGTERM to the command that has started it, waits to be stopped, and then saves."""
 
 
-def test_a_signal_stops_the_step_and_waits_for_what_it_saves(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("step", "saved"),
+    [(STEP.format(python=sys.executable), "saved"), ("kill -TERM $PPID\n", "")],
+    ids=["it saves", "it has ended by itself"],
+)
+def test_a_signal_stops_the_step_and_waits_for_what_it_saves(
+    step: str, saved: str, tmp_path: Path
+) -> None:
     folder, output = tmp_path / "recipe", tmp_path / "out"
     folder.mkdir()
+    output.touch()
     (folder / "README.md").write_text("# Title\n")
-    (folder / "1-step.sh").write_text(STEP.format(python=sys.executable))
+    (folder / "1-step.sh").write_text(step)
     (folder / "2-never.sh").write_text('echo second >> "$OUTPUT"\n')
     command = [sys.executable, "-m", "masscli", "recipe", "run", str(folder)]
     done = subprocess.run(
         [*command, "--output", str(output)], capture_output=True, text=True
     )
     assert (done.returncode, done.stderr) == (143, "stopped by SIGTERM\n")
-    assert output.read_text() == "saved"
+    assert output.read_text() == saved
