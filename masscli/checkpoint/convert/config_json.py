@@ -1,4 +1,8 @@
-"""Say what is wrong with a config.json of Hugging Face's library, and what in it an import does not use."""
+"""What every import does with a config.json of Hugging Face's library, whatever the family.
+
+It refuses models of another kind, reads general names of settings under the family's own, and says what is
+wrong with a setting and which ones it does not use.
+"""
 
 from __future__ import annotations
 
