@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
-# Step 2: `data` has both sides of the captions and part of the novels; `data-novels` has only the novels as monolingual text; and `data-few`
-# has only the few pairs, with a small vocabulary of their own.
+# Step 2: `data` has both sides of the captions and part of the novels; `data-few` has only the few pairs, with a small vocabulary of their own.
 set -euo pipefail
-DATA=${DATA:-${MASSCLI_DATA:?or DATA must name the folder of corpora}} OUTPUT=${OUTPUT:-runs/lowres} SCALE=${SCALE:-tiny}
+DATA=${DATA:-${MASSCLI_DATA:?or DATA must name the folder of corpora}} OUTPUT=${OUTPUT:-runs/lowres} SCALE=${SCALE:-tiny} PAIRS=${PAIRS:-1000}
 case $SCALE in
     tiny) novel_lines=10000 ;;
     gpu) novel_lines=100000 ;;
@@ -11,11 +10,9 @@ esac
 mkdir -p "$OUTPUT/text"
 for lang in en de; do
     gzip -dc "$DATA/novels/$lang.txt.gz" | sed -n "1,${novel_lines}p" > "$OUTPUT/text/novels.$lang"
-    sed -n 1,1000p "$DATA/multi30k/train.$lang" > "$OUTPUT/text/few.$lang" # as many as in step 4
+    sed -n "1,${PAIRS}p" "$DATA/multi30k/train.$lang" > "$OUTPUT/text/few-$PAIRS.$lang"
 done
-common=(--langs en,de --trainpref "$DATA/multi30k/train" --validpref "$DATA/multi30k/valid" --normalize --moses --lowercase
-    --mono "en=$OUTPUT/text/novels.en" --mono "de=$OUTPUT/text/novels.de")
-masscli preprocess "${common[@]}" --vocab-size 8000 --destdir "$OUTPUT/data"
-masscli preprocess "${common[@]}" --no-pairs-as-mono --spm-model "$OUTPUT/data/vocab.model" --destdir "$OUTPUT/data-novels"
-masscli preprocess --langs en,de --trainpref "$OUTPUT/text/few" --validpref "$DATA/multi30k/valid" --normalize --moses --lowercase --vocab-size 2000 \
-    --destdir "$OUTPUT/data-few"
+masscli preprocess --langs en,de --trainpref "$DATA/multi30k/train" --validpref "$DATA/multi30k/valid" --normalize --moses --lowercase \
+    --mono "en=$OUTPUT/text/novels.en" --mono "de=$OUTPUT/text/novels.de" --vocab-size 8000 --destdir "$OUTPUT/data"
+masscli preprocess --langs en,de --trainpref "$OUTPUT/text/few-$PAIRS" --validpref "$DATA/multi30k/valid" --normalize --moses --lowercase \
+    --vocab-size 2000 --destdir "$OUTPUT/data-few-$PAIRS"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Step 5: translate and score test2016, and compare with training from scratch.
+# Step 5: translate and score test2016, and compare with the best training from scratch.
 set -euo pipefail
 DATA=${DATA:-${MASSCLI_DATA:?or DATA must name the folder of corpora}} OUTPUT=${OUTPUT:-runs/lowres}
 rm -f "$OUTPUT/scores.jsonl"

@@ -114,7 +114,7 @@ def student_steps(models: int) -> str:
         *((recipe, "paper", PAPER) for recipe in ("enfr", "ende", "enro")),
         ("multi30k", "small", "preprocess finetune average generate score"),
         ("multi30k", "paper", "preprocess finetune average generate score"),
-        ("lowres", "tiny", "preprocess dictionary pretrain dictionary pretrain finetune " + "generate score " * 7 + "report"),
+        ("lowres", "tiny", "preprocess dictionary pretrain finetune " + "generate score " * 3 + "report"),
         ("k_study", "tiny", f"{STUDY} " + "report generate score " * 22 + "report"),
         ("ablations", "tiny", f"{STUDY} " + ("generate score " * 12 + "report ") * 2),
         ("summarization", "tiny", "preprocess pretrain finetune " + "generate score " * 18 + "report"),
@@ -397,39 +397,57 @@ def test_the_control_is_back_translation_alone(
     assert not helpers & {*pretrain, *finetune}
 
 
-def test_few_pairs_compare_like_with_like(
+def test_few_pairs_are_the_same_for_every_method(
     corpora: Path, stubs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("PAIRS", "500")
+    monkeypatch.setenv("SEEDS", "1 2")
     calls = run_script(RECIPES / "lowres", corpora, stubs, monkeypatch)
-    everything, novels, few = of_command(calls, "preprocess")
-    assert "--no-pairs-as-mono" in novels and "--no-pairs-as-mono" not in everything
-    assert (
-        value(novels, "--spm-model") == f"{value(everything, '--destdir')}/vocab.model"
-    )
-    # The vocabulary of the best training from scratch is made of the few pairs alone.
+    everything, few = of_command(calls, "preprocess")
+    # The vocabulary of the training from scratch is made of the few pairs alone.
     assert "--spm-model" not in few
-    assert value(few, "--trainpref") == "out/text/few"
-    of_pairs = (corpora.parent / "out/text/few.en").read_text().splitlines()
+    assert value(few, "--trainpref") == "out/text/few-500"
+    of_pairs = (corpora.parent / "out/text/few-500.en").read_text().splitlines()
     all_pairs = (corpora / "multi30k/train.en").read_text().splitlines()
-    assert of_pairs == all_pairs[:1000]
+    assert of_pairs == all_pairs[:500]
+    words, *_ = of_command(calls, "dictionary")
+    assert value(words, "--limit") == "500"
+    runs = by_folder(calls)
+    for seed in ("1", "2"):
+        scratch = runs[f"scratch.500.{seed}"]
+        pretrained = runs[f"pretrained.500.{seed}"]
+        backtranslate = runs[f"backtranslate.500.{seed}"]
+        assert scratch[1] == value(few, "--destdir") and "--init-from" not in scratch
+        assert pretrained[1] == backtranslate[1] == value(everything, "--destdir")
+        begins = value(pretrained, "--init-from"), value(backtranslate, "--init-from")
+        assert set(begins) == {"out/pretrained-500"}
+        assert value(pretrained, "--max-examples") == "500"
+        changed = [
+            word for before, word in pairwise(backtranslate) if before == "--set"
+        ]
+        assert changed == [
+            f"stream.pairs-{way}.max_examples=500" for way in ("en-de", "de-en")
+        ]
+        assert {
+            value(run, "--seed") for run in (scratch, pretrained, backtranslate)
+        } == {seed}
+
+
+def test_the_controls_of_few_pairs_compare_like_with_like(
+    corpora: Path, stubs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_script(RECIPES / "lowres", corpora, stubs, monkeypatch)
+    calls = run_script(RECIPES / "lowres/control.sh", corpora, stubs, monkeypatch)
+    (novels,) = of_command(calls, "preprocess")
+    assert "--no-pairs-as-mono" in novels
+    assert value(novels, "--spm-model") == "out/data"
     tuned = of_command(calls, "finetune")
     assert values(tuned, "--init-from") == [
         "",
-        *(f"out/{name}" for name in ("mass", "novels", "plain", "vectors")),
-        "",
-        "out/vectors",
+        *(f"out/{name}-1000" for name in ("mass", "mass-alone", "novels")),
     ]
-    # The last two are training from scratch with other settings, and back-translation.
-    assert len(settings(tuned[:-2], {"--init-from", "--save-dir"})) == 1
-    streams = read_toml(
-        RECIPES / "lowres" / value(tuned[-1], "--config").split("/")[-1]
-    )["stream"]
-    assert [
-        stream["max_examples"]
-        for stream in streams.values()
-        if "max_examples" in stream
-    ] == [1000, 1000]
-    assert "--switch-dictionary" not in by_folder(calls)["plain"]
+    assert len(settings(tuned, {"--init-from", "--save-dir"})) == 1
+    assert "--switch-dictionary" not in by_folder(calls)["mass-alone-1000"]
 
 
 def test_the_study_of_k(
