@@ -1,6 +1,6 @@
 """Decoding with a model of one stack: read the source once, then write token by token after it.
 
-    decoder   start, prompt | y_1 ...               each token predicts the next one
+    decoder   [start], prompt | y_1 ...             each token predicts the next one
     encoder   [CLS] source [SEP] | y_1 ... [M]      the state of an appended [M] predicts the next token
 
 The keys and values of the source take the first slots of the cache, which all rows of a sentence share; every
@@ -159,8 +159,7 @@ class SingleStackStepper(CachedStepper):
             ]
         else:
             # A decoder's prompt ends with the token before the first of the output.
-            start = [framing.decoder_start(language), *framing.forced_tokens(language)]
-            prompts = [np.concatenate([start, ids]) for ids in sources]
+            prompts = [framing.prompt(ids, language) for ids in sources]
         device = next(model.parameters()).device
         ids, lengths = pad(prompts, vocab.pad)
         languages = framing.language_tensor(language, len(prompts))

@@ -84,6 +84,8 @@ class TokenizerCard:
     fingerprint: str
     decoder_start: int | None = None
     forced_prefix: tuple[int, ...] | None = None
+    prompt_start: bool | None = None
+    """None means true."""
     source_ids: tuple[int, ...] | None = None
     """The ids that the encoder has embeddings for: the first one, and the last one plus one. None means all
     ids."""
@@ -115,6 +117,7 @@ class TokenizerCard:
             fingerprint=self.fingerprint,
             decoder_start=self.decoder_start,
             forced_prefix=self.forced_prefix or (),
+            prompt_start=self.prompt_start is not False,
             id_ranges=self._id_ranges(),
         )
 

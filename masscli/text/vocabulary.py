@@ -87,6 +87,8 @@ class Vocabulary:
     """The id of the first token of a decoder's input; None means `bos`."""
     forced_prefix: tuple[int, ...] = ()
     """The ids that a decoder must generate first in every output."""
+    prompt_start: bool = True
+    """Whether a model without encoder reads the first token of a decoder's input before a prompt, too."""
     id_ranges: IdRanges | None = None
     """The ranges of ids that the parts of a model know; None means that each knows all ids."""
 

@@ -185,6 +185,31 @@ def test_a_prompt_may_be_empty() -> None:
     )
 
 
+def test_a_vocabulary_may_say_that_prompts_have_no_start_symbol() -> None:
+    model = make("gpt")
+    framing = Framing(
+        replace(VOCAB, prompt_start=False), False, False, ("de", "en"), "first"
+    )
+    source, target = words(4, 1), words(3, 2)
+    for decoder_framing, start in ((framing, []), (FRAMING, [VOCAB.bos])):
+        row = torch.tensor([[*start, *source, *target]])
+        hidden = model.decode(
+            Tokens(row, torch.tensor([row.shape[1]]), language=torch.tensor([1])), None
+        )[0, len(start) + len(source) - 1 :]
+        scores = torch.log_softmax(model.logits(hidden), -1)
+        wanted = scores[range(4), [*target.tolist(), VOCAB.eos]].tolist()
+        decoder = Decoder([model], decoder_framing, GenerationConfig(beam=2))
+        [found] = decoder.score([source], [target], "en", "en")
+        assert found.token_scores == pytest.approx(wanted, abs=1e-4)
+    # An empty prompt leaves only the start symbol to read.
+    bare = Decoder([model], framing, GenerationConfig(beam=2))
+    usual = Decoder([model], FRAMING, GenerationConfig(beam=2))
+    empty = words(0, 1)
+    assert bare.score([empty], [target], "en", "en") == usual.score(
+        [empty], [target], "en", "en"
+    )
+
+
 @pytest.mark.usefixtures("no_sync", "one_thread")
 def test_from_the_command_line(
     toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -168,6 +168,7 @@ def read_generation_settings(
     forced: int,
     never: Collection[int],
     end: int,
+    with_prompt: bool = False,
 ) -> tuple[dict[str, str], list[str]]:
     """Return the default search of a Hugging Face model, and notes for the user on ignored settings.
 
@@ -176,7 +177,9 @@ def read_generation_settings(
     config.json; fields that this does not set are left out, except the beam size, which the library
     takes to be 1. `forced` is the number of tokens that every output is forced to begin with; masscli's
     lengths do not count them. `never` are the ids of the folder that masscli never generates, whatever
-    the settings say, and `end` is that of the end symbol. Raises MasscliError if a setting is wrong.
+    the settings say, and `end` is that of the end symbol. With `with_prompt`, outputs continue a prompt, which
+    max_length and min_length count and masscli's lengths do not: these limits are ignored. Raises MasscliError
+    if a setting is wrong.
     """
     settings = search_settings(folder, config)
     options: dict[str, Any] = {"beam": 1}
@@ -190,6 +193,13 @@ def read_generation_settings(
     # A greedy search there ends at the first end symbol, whatever the settings say.
     if options["beam"] == 1:
         options |= {"early_stop": True, "lookahead": True}
+    notes = _left_out(settings, never, end)
+    # config.json also has many settings that are not those of a search.
+    if settings is not config:
+        notes += _unknown(settings)
+    if with_prompt:
+        settings, ignored = _without_prompt_lengths(settings)
+        notes += ignored
     options |= _length_options(settings, forced, folder / GENERATION_CONFIG)
     try:
         from_dict(GenerationConfig, options)
@@ -200,15 +210,11 @@ def read_generation_settings(
         ) from None
     # In the form used on the command line, such as `true`.
     search = {field: str(value).lower() for field, value in options.items()}
-    notes = _left_out(settings, never, end)
     if settings.get("eos_token_id") is None:
         notes.append(
             f"no eos_token_id is set: outputs end at the end symbol ({end}), and in Hugging Face's library "
             "at the length limit"
         )
-    # config.json also has many settings that are not those of a search.
-    if settings is not config:
-        notes += _unknown(settings)
     return search, notes
 
 
@@ -243,6 +249,20 @@ def _length_options(
     min_length = settings.get("min_length") or 0
     options["min_len"] = max(0, min_length - _START - forced)
     return options
+
+
+def _without_prompt_lengths(
+    settings: Mapping[str, Any],
+) -> tuple[dict[str, Any], list[str]]:
+    """Return generation settings without the limits that count the prompt, and a note if there are any."""
+    counting = ("max_length", "min_length")
+    others = {name: value for name, value in settings.items() if name not in counting}
+    named = [name for name in counting if settings.get(name) not in _NEUTRAL]
+    if not named:
+        return others, []
+    return others, [
+        f"left out, since the prompt counts in it there and not here: {', '.join(named)}"
+    ]
 
 
 def _left_out(

@@ -24,6 +24,7 @@ from masscli.checkpoint.convert.folder import (
     read_weights,
     refuse_quantized,
 )
+from masscli.checkpoint.convert.generation_settings import read_generation_settings
 from masscli.checkpoint.convert.model_config import check_padding, read_config
 from masscli.checkpoint.convert.seq2seq import SEQ2SEQ_FAMILIES
 from masscli.checkpoint.convert.seq2seq_import import import_seq2seq
@@ -105,8 +106,15 @@ def import_folder(
     recipe = replace(
         from_dict(Recipe, {"save_dir": str(output), "stream": stream}), model=model
     )
+    generation: dict[str, str] = {}
+    generation_notes: list[str] = []
+    if not family.is_encoder:
+        generation, generation_notes = read_generation_settings(
+            folder, config, 0, (), tokenizer.vocab.eos, with_prompt=True
+        )
     state = RunState(
         vocab_fingerprint=tokenizer.vocab.fingerprint,
+        generation=generation,
         attribution=read_attribution(folder, config),
     )
     objective = {
@@ -121,7 +129,7 @@ def import_folder(
         f"{family.title}: {len(weights)} tensors from {weights_path}",
         *vocabulary.notes,
     ]
-    notes += imported.notes
+    notes += [*generation_notes, *imported.notes]
     notes += _model_notes(family, model, config)
     if imported.new:
         notes.append(f"new, drawn at random: {', '.join(imported.new)}")

@@ -94,13 +94,14 @@ def read_vocabulary(
     tokenizer = Tokenizer.from_bytes(
         published.path, published.model, published.preprocessing, languages
     )
+    # Hugging Face's library reads prompts as they are.
+    if default_class in _WITHOUT_FRAME:
+        tokenizer = tokenizer.with_card_fields(prompt_start=False)
     description = published.description
     if not description:
         description = "lower-cased" if published.preprocessing.lowercase else "cased"
     notes = [f"vocabulary {published.path}: {published.pieces:,} pieces, {description}"]
     notes += [*files.notes, *_template_notes(files, tokenizer, default_class)]
-    if default_class in _WITHOUT_FRAME:
-        notes.append(_prompt_note(tokenizer, published.pieces))
     new = tokenizer.vocab.size - vocab_size
     if new:
         notes.append(
@@ -138,24 +139,6 @@ def _template_notes(
     return [
         f"masscli puts {' and '.join(frame)} around a text, but the post_processor of {TOKENIZER} does not"
     ]
-
-
-def _prompt_note(tokenizer: Tokenizer, pieces: int) -> str:
-    """Return a note on the start symbol that a decoder of masscli reads before a prompt, as in training.
-
-    Hugging Face's library puts nothing before a prompt. `pieces` is the number of published pieces; a start
-    symbol that is none of them has an embedding that was never trained.
-    """
-    start = tokenizer.vocab.bos
-    if start >= pieces:
-        return (
-            "a prompt begins with a start symbol that was never trained: "
-            "fine-tune the model before `masscli generate`"
-        )
-    return (
-        f"a prompt begins with {tokenizer.all_pieces()[start]}, as documents do in training; "
-        "Hugging Face's library puts nothing before it, so that it may be continued differently"
-    )
 
 
 def _read_own(

@@ -90,6 +90,17 @@ class Framing:
             tokens.append(self.vocab.languages[language])
         return tokens
 
+    def prompt(self, ids: Ids, language: str) -> Ids:
+        """Return the ids that a model without encoder reads before its output, for the text `ids`.
+
+        These are the decoder's start symbol, forced tokens and the text. Of models whose vocabulary says so,
+        such as an imported GPT-2, they are the text alone, unless it is empty.
+        """
+        if len(ids) and not self.vocab.prompt_start:
+            return ids
+        start = [self.decoder_start(language), *self.forced_tokens(language)]
+        return np.concatenate([start, ids])
+
     def with_special_tokens(self, ids: Ids, language: str) -> Ids:
         """Return the ids of a target: decoder start, forced tokens, `ids`, end symbol.
 

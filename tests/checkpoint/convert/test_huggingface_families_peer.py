@@ -11,10 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from masscli.api.model import load
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.checkpoint.convert.export import export_checkpoint
 from masscli.checkpoint.convert.import_ import import_folder
@@ -508,9 +510,36 @@ def test_tokens_that_only_the_map_of_special_tokens_calls_special(
     assert tokenizer.vocab.pad == theirs.pad_token_id == size
 
 
-def test_what_a_prompt_of_gpt2_begins_with_is_named(tmp_path: Path) -> None:
-    size = gpt2(tmp_path / "theirs")
-    config = transformers.GPT2Config(vocab_size=size, **GPT)
-    transformers.GPT2LMHeadModel(config).save_pretrained(tmp_path / "theirs")
-    _, notes = import_folder(tmp_path / "theirs", tmp_path / "run", ("en",), False)
-    assert any("a prompt begins with <|endoftext|>" in note for note in notes), notes
+@pytest.mark.parametrize(
+    ("vocabulary", "peer_class", "config_class", "end"),
+    [
+        (gpt2, "GPT2LMHeadModel", "GPT2Config", 0),
+        (gpt, "OpenAIGPTLMHeadModel", "OpenAIGPTConfig", None),
+    ],
+)
+def test_prompts_are_continued_as_by_the_library(
+    vocabulary: Callable[[Path], int],
+    peer_class: str,
+    config_class: str,
+    end: int | None,
+    tmp_path: Path,
+) -> None:
+    size = vocabulary(tmp_path / "theirs")
+    torch.manual_seed(3)
+    config = getattr(transformers, config_class)(
+        vocab_size=size, bos_token_id=end, eos_token_id=end, **GPT
+    )
+    peer = getattr(transformers, peer_class)(config).eval()
+    peer.generation_config.max_new_tokens = 7
+    peer.save_pretrained(tmp_path / "theirs")
+    import_folder(tmp_path / "theirs", tmp_path / "run", ("en",), allow_pickle=False)
+    model = load(Checkpoint.open(tmp_path / "run").path, precision="fp32").text_model()
+    decoder = model.decoder(model.search_config({}))
+    prompts = [list(ids) for ids in ([9], [4, 8, 5], [7, 7, 6, 10, 5, 9, 8])]
+    found = decoder.generate([np.array(ids) for ids in prompts], "en", "en")
+    for prompt, [ours] in zip(prompts, found, strict=True):
+        [theirs] = peer.generate(torch.tensor([prompt])).tolist()
+        if not ours.hit_max_len:
+            assert theirs.pop() == end
+        assert [*prompt, *ours.ids] == theirs
+    assert any(len(n_best[0].ids) == 7 for n_best in found)
