@@ -401,8 +401,8 @@ def test_the_merges_of_gpt(tmp_path: Path) -> None:
     )
     assert notes[1:] == [
         f"vocabulary {tmp_path / 'vocab.json'}: 11 pieces, lower-cased",
-        f"no eos_token_id is set: outputs end at the end symbol ({vocab.eos}), and in Hugging Face's library at the length limit",
         f"rows 11 to {V - 1} of the token embeddings have no piece",
+        f"no eos_token_id is set: outputs end at the end symbol ({vocab.eos}), and in Hugging Face's library at the length limit",
     ]
     assert export_checkpoint(saved, tmp_path / "out", None)[1:] == []
     assert_same_tensors(load_file(tmp_path / "out" / "model.safetensors"), weights)
