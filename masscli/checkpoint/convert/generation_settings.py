@@ -168,7 +168,6 @@ def read_generation_settings(
     forced: int,
     never: Collection[int],
     end: int,
-    with_prompt: bool = False,
 ) -> tuple[dict[str, str], list[str]]:
     """Return the default search of a Hugging Face model, and notes for the user on ignored settings.
 
@@ -177,11 +176,42 @@ def read_generation_settings(
     config.json; fields that this does not set are left out, except the beam size, which the library
     takes to be 1. `forced` is the number of tokens that every output is forced to begin with; masscli's
     lengths do not count them. `never` are the ids of the folder that masscli never generates, whatever
-    the settings say, and `end` is that of the end symbol. With `with_prompt`, outputs continue a prompt, which
-    max_length and min_length count and masscli's lengths do not: these limits are ignored. Raises MasscliError
-    if a setting is wrong.
+    the settings say, and `end` is that of the end symbol. Raises MasscliError if a setting is wrong.
     """
     settings = search_settings(folder, config)
+    search = _convert_settings(settings, forced, folder)
+    return search, _settings_notes(settings, config, never, end)
+
+
+def read_continuation_settings(
+    folder: Path, config: Mapping[str, Any], end: int
+) -> tuple[dict[str, str], list[str]]:
+    """Return the default search of a Hugging Face model that continues prompts, and notes for the user.
+
+    This is `read_generation_settings` for a model without encoder, except that max_length and min_length are
+    ignored: they count the prompt, which masscli's lengths do not. Raises MasscliError if a setting is wrong.
+    """
+    settings = search_settings(folder, config)
+    counting = ("max_length", "min_length")
+    others = {name: value for name, value in settings.items() if name not in counting}
+    search = _convert_settings(others, 0, folder)
+    notes = _settings_notes(settings, config, (), end)
+    ignored = [name for name in counting if settings.get(name) not in _NEUTRAL]
+    if ignored:
+        notes.append(
+            f"left out, since the prompt counts in it there and not here: {', '.join(ignored)}"
+        )
+    return search, notes
+
+
+def _convert_settings(
+    settings: Mapping[str, Any], forced: int, folder: Path
+) -> dict[str, str]:
+    """Return Hugging Face's generation settings as fields of `GenerationConfig`, typed as on the command line.
+
+    `forced` is the number of tokens that every output is forced to begin with. Raises MasscliError, which
+    names `folder`, if a setting is wrong.
+    """
     options: dict[str, Any] = {"beam": 1}
     for field, name in _NAMES.items():
         if settings.get(name) is not None:
@@ -193,13 +223,6 @@ def read_generation_settings(
     # A greedy search there ends at the first end symbol, whatever the settings say.
     if options["beam"] == 1:
         options |= {"early_stop": True, "lookahead": True}
-    notes = _left_out(settings, never, end)
-    # config.json also has many settings that are not those of a search.
-    if settings is not config:
-        notes += _unknown(settings)
-    if with_prompt:
-        settings, ignored = _without_prompt_lengths(settings)
-        notes += ignored
     options |= _length_options(settings, forced, folder / GENERATION_CONFIG)
     try:
         from_dict(GenerationConfig, options)
@@ -209,13 +232,29 @@ def read_generation_settings(
             f"{folder}: its generation settings are wrong: {reason}"
         ) from None
     # In the form used on the command line, such as `true`.
-    search = {field: str(value).lower() for field, value in options.items()}
+    return {field: str(value).lower() for field, value in options.items()}
+
+
+def _settings_notes(
+    settings: Mapping[str, Any],
+    config: Mapping[str, Any],
+    never: Collection[int],
+    end: int,
+) -> list[str]:
+    """Return notes for the user on generation settings that an import does not take over.
+
+    `config` is the content of config.json; `never` and `end` are those of `read_generation_settings`.
+    """
+    notes = _left_out(settings, never, end)
     if settings.get("eos_token_id") is None:
         notes.append(
             f"no eos_token_id is set: outputs end at the end symbol ({end}), and in Hugging Face's library "
             "at the length limit"
         )
-    return search, notes
+    # config.json also has many settings that are not those of a search.
+    if settings is not config:
+        notes += _unknown(settings)
+    return notes
 
 
 def _length_options(
@@ -249,20 +288,6 @@ def _length_options(
     min_length = settings.get("min_length") or 0
     options["min_len"] = max(0, min_length - _START - forced)
     return options
-
-
-def _without_prompt_lengths(
-    settings: Mapping[str, Any],
-) -> tuple[dict[str, Any], list[str]]:
-    """Return generation settings without the limits that count the prompt, and a note if there are any."""
-    counting = ("max_length", "min_length")
-    others = {name: value for name, value in settings.items() if name not in counting}
-    named = [name for name in counting if settings.get(name) not in _NEUTRAL]
-    if not named:
-        return others, []
-    return others, [
-        f"left out, since the prompt counts in it there and not here: {', '.join(named)}"
-    ]
 
 
 def _left_out(

@@ -24,7 +24,7 @@ from masscli.checkpoint.convert.folder import (
     read_weights,
     refuse_quantized,
 )
-from masscli.checkpoint.convert.generation_settings import read_generation_settings
+from masscli.checkpoint.convert.generation_settings import read_continuation_settings
 from masscli.checkpoint.convert.model_config import check_padding, read_config
 from masscli.checkpoint.convert.seq2seq import SEQ2SEQ_FAMILIES
 from masscli.checkpoint.convert.seq2seq_import import import_seq2seq
@@ -109,8 +109,8 @@ def import_folder(
     generation: dict[str, str] = {}
     generation_notes: list[str] = []
     if not family.is_encoder:
-        generation, generation_notes = read_generation_settings(
-            folder, config, 0, (), tokenizer.vocab.eos, with_prompt=True
+        generation, generation_notes = read_continuation_settings(
+            folder, config, tokenizer.vocab.eos
         )
     state = RunState(
         vocab_fingerprint=tokenizer.vocab.fingerprint,
