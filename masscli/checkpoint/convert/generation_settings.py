@@ -207,7 +207,7 @@ def read_continuation_settings(
 def _convert_settings(
     settings: Mapping[str, Any], forced: int, folder: Path
 ) -> dict[str, str]:
-    """Return Hugging Face's generation settings as fields of `GenerationConfig`, typed as on the command line.
+    """Return Hugging Face's generation settings as fields of `GenerationConfig`, in the form of flags.
 
     `forced` is the number of tokens that every output is forced to begin with. Raises MasscliError, which
     names `folder`, if a setting is wrong.
