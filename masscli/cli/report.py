@@ -6,8 +6,8 @@ scores that have the same tags except `seed`: mean ± standard deviation and the
 otherwise the same tags, and the p-value of a paired t-test over common seeds.
 
 For folders of runs: a row for each run with its updates, minutes, speed (medians over its log) and peak
-memory. --metric adds validation metrics of the best checkpoint, and --curve shows a metric at every
-validation. --append adds the metrics to a log of scores.
+memory, and the validation metrics of its best checkpoint, all or those of --metric. --curve shows a metric
+at every validation instead. --append adds the metrics to a log of scores.
 
 With --html, either is also written as a page: curves, warnings of back-translation, sample outputs at
 each validation and settings that differ, in one file without scripts for any browser.
@@ -17,7 +17,7 @@ Examples:
   masscli report scores.jsonl --baseline method=scratch
   masscli report scores.jsonl --plot k.svg --x k
   masscli report scores.jsonl --plot front.svg --x sentences/s
-  masscli report runs/mass runs/finetuned --metric loss
+  masscli report runs/mass runs/finetuned
   masscli report runs/bert runs/mass --curve loss
   masscli report runs/bert runs/mass --html report.html
   masscli report runs/dialogue-1 --metric ppl-word --append scores.jsonl --tag method=mass --tag seed=1
@@ -74,7 +74,8 @@ def run(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Runs: metric (loss, ...) of the best checkpoint, else of the last validation. Repeatable.",
+            help="Runs: metric of the best checkpoint, else of the last validation. Repeatable. "
+            "[default: those that all runs have, such as loss]",
         ),
     ] = None,
     curve: Annotated[
@@ -203,7 +204,7 @@ def _report_runs(
     append: Path | None,
     tags: dict[str, str],
 ) -> None:
-    from masscli.reporting.run_log import cost_rows, read_run
+    from masscli.reporting.run_log import cost_rows, overall_metrics, read_run
     from masscli.reporting.score_log import LoggedScore, append_scores
     from masscli.reporting.score_table import align_table
 
@@ -219,7 +220,10 @@ def _report_runs(
     for folder in given_again(folders):
         print(f"warning: {folder}: is given twice", file=sys.stderr)
     logs = [read_run(folder) for folder in folders]
-    print(align_table(cost_rows(logs, metrics, curve), text_columns=1))
+    shown = metrics
+    if not metrics and curve is None:
+        shown = overall_metrics(logs)
+    print(align_table(cost_rows(logs, shown, curve), text_columns=1))
     if append is not None:
         # All metrics are read before any is written, so that a missing one leaves the log as it was.
         # Unlike any signature of `masscli score`, since the two must not be compared.

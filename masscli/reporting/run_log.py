@@ -37,21 +37,23 @@ class RunLog:
     best_step: int | None = None
     """Update of the best checkpoint; None if no saved checkpoint was marked as best."""
 
-    def best(self, metric: str) -> float:
-        """Return the value of a metric at the best checkpoint, or else at the last validation.
-
-        Raises MasscliError if that validation has no such metric.
-        """
+    def best_metrics(self) -> Mapping[str, float]:
+        """Return the metrics at the best checkpoint, or else at the last validation, by name, if any."""
         step = self.best_step
         if step not in self.metrics:
             step = max(self.metrics, default=None)
-        if step is None or metric not in self.metrics[step]:
+        return self.metrics[step] if step is not None else {}
+
+    def best(self, metric: str) -> float:
+        """Return the value of a metric in `best_metrics`. Raises MasscliError if it is not there."""
+        values = self.best_metrics()
+        if metric not in values:
             known = _metric_names([self])
             raise MasscliError(
                 f"{self.name}: its log has no metric {metric!r}",
                 f"it has: {', '.join(known) or 'none'}",
             )
-        return self.metrics[step][metric]
+        return values[metric]
 
 
 def read_run(folder: Path) -> RunLog:
@@ -163,6 +165,22 @@ def _metric_names(logs: Sequence[RunLog]) -> list[str]:
     for log in logs:
         names = names.union(*log.metrics.values())
     return sorted(names)
+
+
+def overall_metrics(logs: Sequence[RunLog]) -> list[str]:
+    """Return the names of metrics of whole runs, such as `loss`, that all of them have in `best_metrics`.
+
+    Those of single streams, tasks and languages, which have names such as `mass-en.loss`, are not among them.
+    They are in the order of the first run.
+    """
+    if not logs:
+        return []
+    others = [log.best_metrics().keys() for log in logs[1:]]
+    return [
+        name
+        for name in logs[0].best_metrics()
+        if "." not in name and all(name in names for names in others)
+    ]
 
 
 def _steps_of_curve(logs: Sequence[RunLog], metric: str) -> list[int]:

@@ -63,6 +63,27 @@ def test_costs_and_metrics_of_a_run(
     assert row == ["mass", "150", "1.5", "0.40", "90", "1.5", "7.25", "7.25", "8.5"]
 
 
+def test_metrics_that_all_runs_have_are_shown(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = folder.parent / "other"
+    other.mkdir()
+    metrics = {"mass-en.loss": 3.0, "loss": 3.5, "bleu": 20.0}
+    events = [
+        {"event": "evaluated", "step": 10, "metrics": metrics},
+        {"event": "evaluated", "step": 20, "metrics": metrics | {"loss": 3.25}},
+    ]
+    (other / "log.jsonl").write_text("".join(json.dumps(e) + "\n" for e in events))
+    for names, expected in (
+        (["mass"], [["loss", "ppl-word"], ["7.25", "40"]]),
+        (["other"], [["loss", "bleu"], ["3.25", "20"]]),
+        (["mass", "other"], [["loss"], ["7.25"], ["3.25"]]),
+    ):
+        assert run(["report", *(str(folder.parent / name) for name in names)]) == 0
+        head, _, *rows = cells(capsys.readouterr().out)
+        assert [row[6:] for row in (head, *rows)] == expected
+
+
 def test_metrics_are_added_to_a_log_of_scores(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
