@@ -129,6 +129,11 @@ class Vocabulary:
         )
 
     @property
+    def all_ids(self) -> NDArray[np.int64]:
+        """All ids, special ones included, in increasing order."""
+        return np.arange(self.size)
+
+    @property
     def ordinary_ids(self) -> NDArray[np.int64]:
         """The ids that are not special, in increasing order."""
-        return np.setdiff1d(np.arange(self.size), list(self.special_ids))
+        return np.setdiff1d(self.all_ids, list(self.special_ids))

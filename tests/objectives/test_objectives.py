@@ -624,9 +624,7 @@ def test_denoise_keeps_at_least_a_word() -> None:
 def test_mlm_chooses_fifteen_percent_and_shows_eighty_ten_ten() -> None:
     choosable = np.ones(300, np.bool_)
     choosable[::10] = False
-    masker = TokenMasker(
-        "sentence-tokens", 0.15, 0.1, 0.1, MASK, np.arange(500, 900), 900
-    )
+    masker = TokenMasker("sentence-tokens", 0.15, 0.1, 0.1, MASK, np.arange(500, 900))
     counts, kinds = [], []
     for i in range(400):
         shown, places = masker(

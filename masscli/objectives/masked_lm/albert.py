@@ -51,7 +51,8 @@ class Albert(PairedLM):
                 "released-ngrams" if self.options.ngram_rule == "released" else "ngrams"
             )
         framing = self.context.framing
-        masker = document_masker(self.options, unit, framing.vocab, random_pool=None)
+        vocab = framing.vocab
+        masker = document_masker(self.options, unit, vocab, vocab.all_ids)
         return PairedLMCollator(
             framing, self.context.dataset_name, masker, self.pair_term
         )

@@ -39,7 +39,8 @@ class Bert(PairedLM):
         """Return the collator; random tokens are drawn from the whole vocabulary, as in the released code."""
         framing = self.context.framing
         unit: MaskingUnit = "words" if self.options.whole_words else "tokens"
-        masker = document_masker(self.options, unit, framing.vocab, random_pool=None)
+        vocab = framing.vocab
+        masker = document_masker(self.options, unit, vocab, vocab.all_ids)
         return PairedLMCollator(
             framing, self.context.dataset_name, masker, self.pair_term
         )

@@ -30,11 +30,11 @@ def document_masker(
     options: DocumentMaskingOptions,
     unit: MaskingUnit,
     vocab: Vocabulary,
-    random_pool: Ids | None,
+    random_pool: Ids,
 ) -> TokenMasker:
     """Return the masker of an objective over documents, with its options and the masking unit `unit`.
 
-    Random tokens come from the ids in `random_pool`, or from all ids of the vocabulary if it is None.
+    Random tokens are drawn from the ids in `random_pool`.
     """
     return TokenMasker(
         unit=unit,
@@ -43,7 +43,6 @@ def document_masker(
         random_prob=options.random_token_prob,
         mask_id=vocab.mask,
         random_pool=random_pool,
-        vocab_size=vocab.size,
         max_masked=options.max_predictions,
         static=options.masks == "static",
         seed=options.pair_seed,

@@ -111,13 +111,12 @@ class Roberta(PairedLM):
     def collator(self) -> Collator:
         """Return the collator of pairs or blocks; random tokens are never special tokens, as in fairseq."""
         framing = self.context.framing
+        vocab = framing.vocab
         language = self.context.dataset_name
         unit: MaskingUnit = (
             "dynamic-words" if self.options.whole_words else "dynamic-tokens"
         )
-        masker = document_masker(
-            self.options, unit, framing.vocab, framing.vocab.ordinary_ids
-        )
+        masker = document_masker(self.options, unit, vocab, vocab.ordinary_ids)
         if self.options.reads_pairs:
             return PairedLMCollator(framing, language, masker, self.pair_term)
         return BlockMaskingCollator(

@@ -39,16 +39,15 @@ def mask_fragment(
     sequence: Ids,
     options: MassOptions,
     mask_id: int,
-    ordinary_ids: Ids,
-    vocab_size: int,
+    random_pool: Ids,
     rng: np.random.Generator,
     first_word: int = 1,
 ) -> MaskedSequence:
     """Mask a fragment of a sequence, or several pieces or blocks, as the options say.
 
     `sequence` has its special tokens, as the decoder reads them, and is not changed; `first_word` is the
-    position of its first token of text. `options` must be the result of `MassOptions.resolved`.
-    `ordinary_ids` are the ids that are not special, for random tokens.
+    position of its first token of text. `options` must be the result of `MassOptions.resolved`. Random tokens
+    are drawn from the ids in `random_pool`.
     """
     assert options.mask_share is not None and options.random_share is not None
     assert (
@@ -59,8 +58,6 @@ def mask_fragment(
     fragment = first_word + _choose_positions(
         len(sequence) - first_word - 1, options, rng
     )
-    # None means the whole vocabulary, special ids included, from which XLM draws.
-    random_pool = ordinary_ids if options.random_ids == "words" else None
 
     encoder_ids = sequence.copy()
     is_masked = np.zeros(len(sequence), np.bool_)
@@ -75,7 +72,6 @@ def mask_fragment(
         options.random_share,
         mask_id,
         random_pool,
-        vocab_size,
         rng,
     )
 
@@ -100,7 +96,6 @@ def mask_fragment(
             options.decoder_random_share,
             mask_id,
             random_pool,
-            vocab_size,
             rng,
         )
     # The position of an input is that of the token it is, as in translation, where the first input has

@@ -37,13 +37,13 @@ released code for summarization."""
 class MassCollator:
     """Make batches in which a fragment of every example is masked for the encoder.
 
-    The decoder predicts the fragment. `ordinary_ids` are the ids that are not special, for random tokens.
+    The decoder predicts the fragment. Random tokens are drawn from the ids in `random_pool`.
     """
 
     options: MassOptions
     framing: Framing
     language: str
-    ordinary_ids: Ids
+    random_pool: Ids
     code_switcher: CodeSwitcher
 
     def __call__(
@@ -53,28 +53,19 @@ class MassCollator:
 
         Words that the encoder still sees may be replaced by translations.
         """
-        vocab = self.framing.vocab
         masked = []
         for example, rng in zip(examples, rngs, strict=True):
-            sequence = self.framing.with_special_tokens(
-                example.fields[0], self.language
-            )
-            first_word = self.framing.target_prefix_length
-            # Code-switching comes last: it changes the encoder's input, but never the labels.
-            fragment = mask_fragment(
-                sequence,
+            sequence = mask_fragment(
+                self.framing.with_special_tokens(example.fields[0], self.language),
                 self.options,
-                vocab.mask,
-                self.ordinary_ids,
-                vocab.size,
+                self.framing.vocab.mask,
+                self.random_pool,
                 rng,
-                first_word,
+                first_word=self.framing.target_prefix_length,
             )
-            masked.append(
-                fragment._replace(
-                    encoder_ids=self.code_switcher(fragment.encoder_ids, rng)
-                )
-            )
+            # Code-switching comes last: it changes the encoder's input, but never the labels.
+            switched_ids = self.code_switcher(sequence.encoder_ids, rng)
+            masked.append(sequence._replace(encoder_ids=switched_ids))
         return self._batch(masked, example_numbers(examples))
 
     def _batch(self, masked: Sequence[MaskedSequence], numbers: Sequence[int]) -> Batch:
@@ -182,13 +173,12 @@ class Mass(Objective):
     def collator(self, code_switcher: CodeSwitcher = CodeSwitcher()) -> MassCollator:
         """Return the collator; `code_switcher` replaces words that are not masked (default: none)."""
         framing = self.context.framing
-        ordinary_ids = framing.vocab.ordinary_ids
+        # XLM draws from the whole vocabulary, special ids included.
+        random_pool = framing.vocab.ordinary_ids
+        if self.options.random_ids == "all":
+            random_pool = framing.vocab.all_ids
         return MassCollator(
-            self.options,
-            framing,
-            self.context.dataset_name,
-            ordinary_ids,
-            code_switcher,
+            self.options, framing, self.context.dataset_name, random_pool, code_switcher
         )
 
     def visible_neighbors(self, batch: Batch, distance: int) -> Tensor | None:

@@ -21,16 +21,15 @@ def replace_tokens(
     mask_prob: float,
     random_prob: float,
     mask_id: int,
-    random_pool: Ids | None,
-    vocab_size: int,
+    random_pool: Ids,
     rng: np.random.Generator,
     groups: Ids | None = None,
 ) -> tuple[Ids, Bools]:
     """Replace each token by `mask_id` with `mask_prob`, by a random one with `random_prob`, or keep it.
 
-    Random tokens come from `random_pool`, or from the whole vocabulary if it is None. `groups`, if given, has
-    a group number (from 0) for each token: all tokens of a group are masked, replaced at random (each by its
-    own random token) or kept together, as whole words are.
+    Random tokens are drawn from the ids in `random_pool`. `groups`, if given, has a group number (from 0) for
+    each token: all tokens of a group are masked, replaced at random (each by its own random token) or kept
+    together, as whole words are.
 
     Returns the new ids (L,), and a mask (L,) that is true where they are `mask_id`. This includes the rare
     case that `mask_id` itself is drawn as a random token. `token_ids` is not changed.
@@ -44,9 +43,6 @@ def replace_tokens(
     is_random = ~is_masked & (draws < mask_prob + random_prob)
     replaced = np.where(is_masked, mask_id, token_ids)
     # A random token is drawn for every position, so that the generator always advances equally far.
-    if random_pool is None:
-        random_ids = rng.integers(vocab_size, size=len(token_ids))
-    else:
-        random_ids = random_pool[rng.integers(len(random_pool), size=len(token_ids))]
+    random_ids = random_pool[rng.integers(len(random_pool), size=len(token_ids))]
     replaced[is_random] = random_ids[is_random]
     return replaced, replaced == mask_id

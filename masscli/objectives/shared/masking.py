@@ -49,8 +49,8 @@ class TokenMasker:
     `mask_prob` is the share of tokens to choose. Of these, the share `keep_prob` stays as it is, the share
     `random_prob` becomes random tokens, and the rest becomes `mask_id`. `max_masked` limits the number of
     chosen tokens. Lengths of spans (see `place_spans`) are drawn from a geometric distribution with parameter
-    `span_p`, among those up to `max_span`. Random tokens come from `random_pool`, or from all `vocab_size`
-    ids if it is None. A `static` masker gives an example the same mask in every epoch, drawn from `seed`.
+    `span_p`, among those up to `max_span`. Random tokens are drawn from the ids in `random_pool`. A `static`
+    masker gives an example the same mask in every epoch, drawn from `seed`.
     """
 
     unit: MaskingUnit
@@ -58,8 +58,7 @@ class TokenMasker:
     keep_prob: float
     random_prob: float
     mask_id: int
-    random_pool: Ids | None
-    vocab_size: int
+    random_pool: Ids
     max_masked: int | None = None
     span_p: float = 1.0
     max_span: int = 1
@@ -106,7 +105,6 @@ class TokenMasker:
             self.random_prob,
             self.mask_id,
             self.random_pool,
-            self.vocab_size,
             rng,
             groups,
         )

@@ -185,7 +185,6 @@ class PseudoMaskingCollator:
             random_prob,
             vocab.mask,
             self.random_pool,
-            vocab.size,
             rng,
         )
         source = np.concatenate([[vocab.cls], source_ids, [vocab.sep]])

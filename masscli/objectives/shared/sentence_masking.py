@@ -31,7 +31,6 @@ def sentence_masker(options: SentenceMaskingOptions, vocab: Vocabulary) -> Token
         random_prob=options.random_token_prob,
         mask_id=vocab.mask,
         random_pool=vocab.ordinary_ids,
-        vocab_size=vocab.size,
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from masscli.data.batches.batch import Batch
+from masscli.data.batches.batch import Batch, Ids
 from masscli.data.batches.dataset import Collator, Dataset, Example
 from masscli.data.batches.framing import Framing
 from masscli.data.storage.data_folder import DataFolder
@@ -32,11 +32,15 @@ from masscli.objectives.unilm.options import UniLMOptions
 
 @dataclass(frozen=True)
 class UniLMCollator:
-    """Make batches of segment pairs with masked blocks of tokens and their pseudo-masks."""
+    """Make batches of segment pairs with masked blocks of tokens and their pseudo-masks.
+
+    Random tokens are drawn from the ids in `random_pool`.
+    """
 
     options: UniLMOptions
     framing: Framing
     language: str
+    random_pool: Ids
 
     def __call__(
         self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]
@@ -65,14 +69,13 @@ class UniLMCollator:
             rng,
         )
         masked_ids = pair.ids[np.concatenate([np.zeros(0, np.int64), *blocks])]
-        # Random tokens come from the whole vocabulary, as in BERT's released code.
         mask_prob = 1.0
         random_prob = 0.0
         if options.corruption == "80-10-10":
             mask_prob = 0.8
             random_prob = 0.1
         shown_ids, _ = replace_tokens(
-            masked_ids, mask_prob, random_prob, vocab.mask, None, vocab.size, rng
+            masked_ids, mask_prob, random_prob, vocab.mask, self.random_pool, rng
         )
         return build_example(pair, blocks, shown_ids, vocab.mask, options.terms)
 
@@ -106,9 +109,10 @@ class UniLM(Objective):
         return pairs, self.collator()
 
     def collator(self) -> UniLMCollator:
-        """Return the collator, which makes batches of segment pairs with pseudo-masks."""
+        """Return the collator; random tokens come from the whole vocabulary, as in BERT's released code."""
+        framing = self.context.framing
         return UniLMCollator(
-            self.options, self.context.framing, self.context.dataset_name
+            self.options, framing, self.context.dataset_name, framing.vocab.all_ids
         )
 
     def batch_lengths(self, sizes: NDArray[np.int64]) -> NDArray[np.int64]:

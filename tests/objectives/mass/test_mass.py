@@ -22,8 +22,7 @@ from tests.objectives.shared.test_segment_pairs import Text
 from tests.objectives.test_pretraining import VOCAB, objective, rngs, words
 
 PAD, BOS, EOS, UNK, MASK = range(5)
-SIZE = 1000
-WORDS = np.arange(10, SIZE)
+WORDS = np.arange(10, 1000)
 SENTENCE = np.arange(100, 106)  # a b c d e f
 ROW = np.concatenate([[BOS], SENTENCE, [EOS]])
 
@@ -38,7 +37,7 @@ def always_masked(preset: str, **changes: object) -> MassOptions:
 
 def draws(row: np.ndarray, chosen: MassOptions, count: int) -> list:
     return [
-        mask_fragment(row, chosen, MASK, WORDS, SIZE, example_generator(1, "en", 0, i))
+        mask_fragment(row, chosen, MASK, WORDS, example_generator(1, "en", 0, i))
         for i in range(count)
     ]
 
@@ -252,15 +251,18 @@ def test_corruption_is_eighty_ten_ten() -> None:
     assert changed.min() >= 10
 
 
-def test_random_ids_of_xlm_come_from_the_whole_vocabulary() -> None:
-    row = np.concatenate([[BOS], np.full(400, 100), [EOS]])
-    shown = np.concatenate(
-        [
-            m.encoder_ids
-            for m in draws(row, options("xlm", mask_share=0.0, random_share=1.0), 300)
-        ]
+@pytest.mark.parametrize(
+    ("preset", "drawn"), [("paper", range(10, 60)), ("xlm", range(60))]
+)
+def test_random_ids_of_xlm_come_from_the_whole_vocabulary(
+    preset: str, drawn: range
+) -> None:
+    made = objective(
+        "mass", preset=preset, k=1.0, mask_eos=False, mask_share=0.0, random_share=1.0
     )
-    assert (shown < 10).sum() > 300  # specials are drawn too: about 600 of 60,000
+    lines = [Example(row, (np.array(words(row, 100)),)) for row in range(60)]
+    shown = made.collator()(lines, rngs(60)).source.ids[:, :100]
+    assert set(shown.flatten().tolist()) == set(drawn)
 
 
 def test_everything_outside_the_fragment_is_untouched() -> None:
@@ -353,7 +355,6 @@ def test_noise_depends_on_seed_stream_epoch_and_example_only() -> None:
             options("paper"),
             MASK,
             WORDS,
-            SIZE,
             example_generator(*key),
         ).encoder_ids.tolist()  # type: ignore[arg-type]
 

@@ -27,7 +27,8 @@ from masscli.text.vocabulary import Vocabulary
 from masscli.text.word_starts import WordStarts, word_starts
 
 MODULE = "masscli.objectives.shared.segment_pairs"
-SIZE, MASK, V = 64, 4, 5_000
+SIZE, MASK = 64, 4
+ALL_IDS = np.arange(5_000)
 STARTS = WordStarts(np.ones(10**6, np.bool_), np.zeros(10**6, np.bool_))
 
 
@@ -247,7 +248,7 @@ def test_no_two_purposes_draw_the_same_numbers(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr("numpy.random.Philox", noted)
     view = pairs(text(), "nsp")
-    masker = TokenMasker("tokens", 0.15, 0.1, 0.1, MASK, None, V, static=True, seed=5)
+    masker = TokenMasker("tokens", 0.15, 0.1, 0.1, MASK, ALL_IDS, static=True, seed=5)
     for row in range(20):
         ids = np.concatenate(view[row].fields[:2])
         masker(
@@ -424,8 +425,8 @@ def test_odd_corpora_are_packed(documents: list[list[int]], cross: bool) -> None
 
 
 def masker(unit: Any, **options: Any) -> TokenMasker:
-    values: dict[str, Any] = {"mask_prob": 0.15, "keep_prob": 0.1, "random_prob": 0.1, "mask_id": MASK, "random_pool": None, "vocab_size": V,
-                              "static": False, "seed": 1}  # fmt: skip
+    values: dict[str, Any] = {"mask_prob": 0.15, "keep_prob": 0.1, "random_prob": 0.1, "mask_id": MASK, "random_pool": ALL_IDS, "static": False,
+                              "seed": 1}  # fmt: skip
     return TokenMasker(unit, **(values | options))
 
 

@@ -110,7 +110,7 @@ def test_masked_spans_are_geometric_and_uniform() -> None:
 def test_a_line_without_text_has_nothing_to_predict(unit: MaskingUnit) -> None:
     """A validation set keeps empty lines, of which only special tokens are left."""
     masker = TokenMasker(
-        unit, 0.15, 0.1, 0.1, MASK, None, vocab_size=9, span_p=0.2, max_span=10
+        unit, 0.15, 0.1, 0.1, MASK, np.arange(9), span_p=0.2, max_span=10
     )
     nothing, starts_word = np.array([False, False]), np.array([True, True])
     ids, positions = masker(
