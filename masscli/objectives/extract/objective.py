@@ -178,7 +178,7 @@ class Extract(PredictiveObjective):
     def compute_metrics(
         self, table: Table, outputs: Sequence[ExampleOutput]
     ) -> dict[str, float]:
-        """Return the exact match (`exact`) and F1 (`f1`) of the answers, as shares from 0 to 1.
+        """Return the exact match (`exact`) and F1 (`f1`) of the answers, as percentages.
 
         If questions may have no answer, also the best values that any --null-threshold reaches (`best-f1`,
         `best-exact`), and the threshold for the best F1 (`best-f1-threshold`).
@@ -198,15 +198,14 @@ class Extract(PredictiveObjective):
         # SQuAD 2.0 scores questions without an answer, too, and reports scores at the best threshold.
         is_v2 = bool(self.options.unanswerable)
         scores = squad.evaluate_squad(questions, answers, is_v2)
-        # The official script gives percentages; metrics of tasks are shares.
-        metrics = {"f1": scores["f1"] / 100, "exact": scores["exact"] / 100}
+        metrics = {"f1": scores["f1"], "exact": scores["exact"]}
         if is_v2:
             # The threshold is searched for with the best span as the answer to every question.
             scores = squad.evaluate_squad(
                 questions, best_texts, is_v2, null_odds, math.inf
             )
-            metrics["best-f1"] = scores["best_f1"] / 100
-            metrics["best-exact"] = scores["best_exact"] / 100
+            metrics["best-f1"] = scores["best_f1"]
+            metrics["best-exact"] = scores["best_exact"]
             metrics["best-f1-threshold"] = scores["best_f1_thresh"]
         return metrics
 

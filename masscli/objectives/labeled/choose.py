@@ -145,13 +145,13 @@ class Choose(PredictiveObjective):
     def compute_metrics(
         self, table: Table, outputs: Sequence[ExampleOutput]
     ) -> dict[str, float]:
-        """Return the accuracy: the share of examples whose best-scored choice is right."""
+        """Return the accuracy: the percentage of examples whose best-scored choice is right."""
         targets = _read_targets(table, self.options)
         is_right = [
             int(scores.argmax()) == target
             for scores, target in zip(outputs, targets, strict=True)
         ]
-        return {"accuracy": float(np.mean(is_right))}
+        return {"accuracy": 100 * float(np.mean(is_right))}
 
 
 def _check_table(table: Table, options: ChooseOptions) -> None:

@@ -143,8 +143,8 @@ class Classify(TextObjective):
     ) -> dict[str, float]:
         """Return `accuracy`, F1 (`f1`) and Matthews' correlation (`mcc`) of examples that have a gold label.
 
-        F1 is that of the label --positive, else that of the second of two labels in alphabetical order, else
-        the mean over labels.
+        All are times 100. F1 is that of the label --positive, else that of the second of two labels in
+        alphabetical order, else the mean over labels.
         """
         gold = []
         predicted = []
@@ -164,9 +164,9 @@ class Classify(TextObjective):
         else:
             f1 = label_measures.f1(gold, predicted, positive)
         return {
-            "accuracy": label_measures.accuracy(gold, predicted),
-            "f1": f1,
-            "mcc": label_measures.matthews(gold, predicted),
+            "accuracy": 100 * label_measures.accuracy(gold, predicted),
+            "f1": 100 * f1,
+            "mcc": 100 * label_measures.matthews(gold, predicted),
         }
 
     def _best_label(self, scores: ExampleOutput) -> str:

@@ -103,13 +103,13 @@ class Regress(TextObjective):
     def compute_metrics(
         self, table: Table, outputs: Sequence[ExampleOutput]
     ) -> dict[str, float]:
-        """Return the correlations of predicted and true numbers: `pearson` and `spearman`."""
+        """Return the correlations of predicted and true numbers, times 100: `pearson` and `spearman`."""
         # Correlations do not change with the scale, so predictions stay scaled.
         gold = _read_numbers(table, self.options.label_column).tolist()
         predicted = [float(scores[0]) for scores in outputs]
         return {
-            "pearson": label_measures.pearson(gold, predicted),
-            "spearman": label_measures.spearman(gold, predicted),
+            "pearson": 100 * label_measures.pearson(gold, predicted),
+            "spearman": 100 * label_measures.spearman(gold, predicted),
         }
 
 

@@ -203,7 +203,7 @@ class Tag(PredictiveObjective):
     def compute_metrics(
         self, table: Table, outputs: Sequence[ExampleOutput]
     ) -> dict[str, float]:
-        """Return the accuracy of words (`accuracy`), and an F1, as shares from 0 to 1.
+        """Return the accuracy of words (`accuracy`), and an F1, both times 100.
 
         The F1 is that of entities if labels mark them (`entity-f1`), else the mean over labels (`f1`).
         """
@@ -216,15 +216,15 @@ class Tag(PredictiveObjective):
             gold.append(table.strings(self.options.tag_column, row))
         gold_words = list(chain.from_iterable(gold))
         predicted_words = list(chain.from_iterable(predicted))
-        accuracy = label_measures.accuracy(gold_words, predicted_words)
+        accuracy = 100 * label_measures.accuracy(gold_words, predicted_words)
         if "entity-f1" in self.metric_names:
             return {
-                "entity-f1": entities.entity_f1(gold, predicted),
+                "entity-f1": 100 * entities.entity_f1(gold, predicted),
                 "accuracy": accuracy,
             }
         return {
             "accuracy": accuracy,
-            "f1": label_measures.macro_f1(gold_words, predicted_words),
+            "f1": 100 * label_measures.macro_f1(gold_words, predicted_words),
         }
 
     def _decode_tags(

@@ -86,7 +86,7 @@ class EvaluableObjective(Objective):
     def compute_metrics(
         self, table: Table, outputs: Sequence[ExampleOutput]
     ) -> dict[str, float]:
-        """Return the metrics of a labeled table by name.
+        """Return the metrics of a labeled table by name, those that `masscli score` has as it reports them.
 
         `outputs` are the arrays of `forward_outputs` for all entries of the table's dataset, in order.
         """

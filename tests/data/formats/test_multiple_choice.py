@@ -176,7 +176,7 @@ def test_they_are_learned_and_predicted_as_they_are(
         finetune(tmp_path, tmp_path / "run", "--task", "choose", *ENCODER, updates=40)[
             -1
         ]["accuracy"]
-        == 1.0
+        == 100.0
     )
     capsys.readouterr()
     assert (

@@ -256,7 +256,7 @@ def test_choose_finds_the_right_one_wherever_it_stands(
     measured = finetune(
         labeled, tmp_path / "run", "--task", "choose", *ENCODER, updates=60
     )
-    assert measured[-1]["accuracy"] > 0.9
+    assert measured[-1]["accuracy"] > 90
     row = {"context": "ba bo", "choices": ["bi", "ga", "du", "fe"]}
     order = [2, 0, 3, 1]
     moved = {**row, "choices": [row["choices"][n] for n in order]}

@@ -39,7 +39,7 @@ def test_classify_learns_predicts_and_is_scored(
         "30",
     ]
     measured = finetune(labeled, tmp_path / "run", *options, updates=60)
-    assert max(m["accuracy"] for m in measured) == 1.0
+    assert max(m["accuracy"] for m in measured) == 100.0
     assert measured[-1]["classify-one.mcc"] == measured[-1]["mcc"]
     assert "ppl" not in measured[-1], "a choice between labels has no perplexity"
     best = Checkpoint.open(tmp_path / "run")
@@ -60,7 +60,7 @@ def test_classify_learns_predicts_and_is_scored(
         for line in capsys.readouterr().out.splitlines()
     ]
     assert values == [
-        round(100 * best.metrics[name], 2) for name in ("accuracy", "f1", "mcc")
+        round(best.metrics[name], 2) for name in ("accuracy", "f1", "mcc")
     ]
     unlabeled = save(tmp_path / "new.tsv", ["sentence", "ba ga", "", "ba " * 300])
     rows = [

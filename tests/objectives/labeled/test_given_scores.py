@@ -106,9 +106,9 @@ def test_correlations_of_predictions_with_the_numbers(
     made, table = regression(labeled, tmp_path)
     found = made.compute_metrics(table, [np.array([x, 9.0]) for x in (1.0, 0.0, 5.0)])
     # Means 5/3 and 2; deviations (-14, -2, 16)/3 and (-1, -2, 3).
-    assert found["pearson"] == pytest.approx(22 / math.sqrt(152 / 3 * 14))
+    assert found["pearson"] == pytest.approx(100 * 22 / math.sqrt(152 / 3 * 14))
     # Ranks 1 2 3 and 2 1 3.
-    assert found["spearman"] == pytest.approx(0.5)
+    assert found["spearman"] == pytest.approx(50)
 
 
 def test_the_loss_of_numbers_is_the_sum_of_squares(
@@ -167,13 +167,13 @@ def test_f1_is_that_of_one_of_two_labels_or_the_mean_over_more(
     made, table = classification(labeled, tmp_path, gold)
     found = made.compute_metrics(table, outputs_of(["no", "yes"], *said))
     # 2 right and 1 wrong "yes" of 3; 1 right and 1 wrong "no" of 2.
-    assert found["accuracy"] == pytest.approx(3 / 5)
-    assert found["f1"] == pytest.approx(4 / 6)
-    assert found["mcc"] == pytest.approx((2 * 1 - 1 * 1) / 6)
+    assert found["accuracy"] == pytest.approx(100 * 3 / 5)
+    assert found["f1"] == pytest.approx(100 * 4 / 6)
+    assert found["mcc"] == pytest.approx(100 * (2 * 1 - 1 * 1) / 6)
     data = DataFolder.open(tmp_path / "data")
     other = objective(Classify, ClassifyOptions(positive="no"), data, "tsv")
     found = other.compute_metrics(table, outputs_of(["no", "yes"], *said))
-    assert found["f1"] == pytest.approx(2 / 4)
+    assert found["f1"] == pytest.approx(100 * 2 / 4)
 
 
 def test_examples_without_a_gold_label_are_not_measured(
@@ -189,9 +189,9 @@ def test_examples_without_a_gold_label_are_not_measured(
     assert warning.startswith("2 of 5 examples have no gold label")
     assert made.data_warnings(made.table_dataset(table, labeled=False)) == []
     found = made.compute_metrics(table, outputs_of("abc", "a", "a", "b", "b", "b"))
-    assert found["accuracy"] == pytest.approx(2 / 3)
+    assert found["accuracy"] == pytest.approx(100 * 2 / 3)
     # 1 for "a", 2/3 for "b", 0 for "c".
-    assert found["f1"] == pytest.approx((1 + 2 / 3) / 3)
+    assert found["f1"] == pytest.approx(100 * (1 + 2 / 3) / 3)
 
 
 def test_a_label_comes_with_the_softmax_of_its_scores(
@@ -292,7 +292,7 @@ def test_labels_without_entities_are_measured_one_by_one(
     assert made.metric_names == ("accuracy", "f1")
     found = made.compute_metrics(table, tag_outputs(made, "XYY", "XO"))
     # F1 is 1/2 for X (one of two, and one too many), 1/2 for Y and 1 for O.
-    assert found == pytest.approx({"accuracy": 3 / 5, "f1": 2 / 3})
+    assert found == pytest.approx({"accuracy": 100 * 3 / 5, "f1": 100 * 2 / 3})
 
 
 # -- choices -----------------------------------------------------------------------------------------------------------
@@ -323,7 +323,9 @@ def test_a_choice_is_that_with_the_best_score(labeled: Path, tmp_path: Path) -> 
     assert [p.text for p in predictions] == ["1", "0", "0"]
     assert [p.details["choice"] for p in predictions] == ["ga", "bo", "bo"]
     assert predictions[1].details["probabilities"] == pytest.approx([0.4, 0.4, 0.2])
-    assert made.compute_metrics(table, outputs) == {"accuracy": pytest.approx(2 / 3)}
+    assert made.compute_metrics(table, outputs) == {
+        "accuracy": pytest.approx(100 * 2 / 3)
+    }
 
 
 def test_choices_that_an_example_does_not_have_get_no_probability(

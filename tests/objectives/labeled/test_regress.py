@@ -30,7 +30,7 @@ def test_regress_says_numbers_on_the_scale_of_the_data(
         "pearson",
     ]
     measured = finetune(labeled, tmp_path / "run", *options, *ENCODER, updates=60)
-    assert measured[-1]["pearson"] > 0.8
+    assert measured[-1]["pearson"] > 80
     said = [
         float(line)
         for line in predict(
