@@ -95,7 +95,7 @@ def test_extract_answers_every_question(
         == 0
     )
     best = Checkpoint.open(tmp_path / "run").metrics
-    assert f"f1           = {100 * best['f1']:.2f}" in capsys.readouterr().out
+    assert f"f1           = {best['f1']:.2f}" in capsys.readouterr().out
     never = json.loads(
         predict(
             capsys,
@@ -151,7 +151,7 @@ def test_extract_answers_every_question(
         )
         == 0
     )
-    assert f"f1           = {100 * best['best-f1']:.2f}" in capsys.readouterr().out, (
+    assert f"f1           = {best['best-f1']:.2f}" in capsys.readouterr().out, (
         "the threshold that validation found"
     )
 
