@@ -13,6 +13,7 @@ from masscli.objectives.masked_lm.paired_lm import (
 from masscli.objectives.objective import ObjectiveContext
 from masscli.objectives.shared.masking import MaskingUnit
 from masscli.objectives.shared.paired_text import refuse_language_tags, segment_pairs
+from masscli.objectives.shared.segment_pairs import PairKind
 
 
 class Albert(PairedLM):
@@ -34,7 +35,7 @@ class Albert(PairedLM):
         About half of the pairs are exchanged. A chunk of a single sentence is paired with a random segment,
         or left out with --strict-sop. `max_examples` limits the number of sentences, not of pairs.
         """
-        kind = "strict-sop" if self.options.strict_sop else "sop"
+        kind: PairKind = "strict-sop" if self.options.strict_sop else "sop"
         # The released code has its own rule for where words begin.
         released = self.options.ngram_rule == "released"
         pairs = segment_pairs(

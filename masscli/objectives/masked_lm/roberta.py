@@ -22,10 +22,11 @@ from masscli.objectives.objective import ObjectiveContext
 from masscli.objectives.shared.batching import example_numbers
 from masscli.objectives.shared.masking import MaskingUnit, TokenMasker
 from masscli.objectives.shared.paired_text import refuse_language_tags, segment_pairs
+from masscli.objectives.shared.segment_pairs import PairKind
 from masscli.objectives.shared.sentence_masking import masked_batch
 from masscli.text.word_starts import word_starts
 
-PAIR_KINDS = {"segment-pair": "nsp", "sentence-pair": "sentences"}
+PAIR_KINDS: dict[str, PairKind] = {"segment-pair": "nsp", "sentence-pair": "sentences"}
 """The kind of pairs in `SegmentPairDataset` for each value of --input-form that reads pairs."""
 
 

@@ -18,7 +18,11 @@ from masscli.data.storage.data_folder import DataFolder
 from masscli.objectives.objective import ObjectiveContext
 from masscli.objectives.shared.corruption import Bools
 from masscli.objectives.shared.options import DocumentOptions
-from masscli.objectives.shared.segment_pairs import SegmentPairDataset
+from masscli.objectives.shared.segment_pairs import (
+    PairKind,
+    PairRules,
+    SegmentPairDataset,
+)
 from masscli.text.word_starts import word_starts
 
 
@@ -62,7 +66,7 @@ def segment_pairs(
     split: str,
     context: ObjectiveContext,
     options: DocumentOptions,
-    kind: str,
+    kind: PairKind,
     max_examples: int | None,
     albert_word_starts: bool = False,
 ) -> SegmentPairDataset:
@@ -75,14 +79,17 @@ def segment_pairs(
     """
     sentences = data.monolingual(split, context.dataset_name)
     copies = options.dupe_factor if split == "train" else 1
-    pairs = SegmentPairDataset(
-        sentences,
+    rules = PairRules(
         kind,
         options.tokens_per_sample,
         short_prob=options.short_seq_prob,
         copies=copies,
         seed=options.pair_seed,
-        word_starts=word_starts(data.tokenizer(), albert_word_starts),
+    )
+    pairs = SegmentPairDataset(
+        sentences,
+        rules,
+        word_starts(data.tokenizer(), albert_word_starts),
         max_sentences=max_examples,
         folder=data.folder,
     )

@@ -28,7 +28,7 @@ import json
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,23 @@ earlier are no longer used."""
 MAX_REDRAWS = 10
 """Maximum number of draws of a random sentence for B, which is drawn again if it is in the document of A."""
 
+PairKind = Literal["nsp", "sop", "strict-sop", "sentences", "contiguous", "electra"]
+"""A rule for choosing the second segment of a pair; see the docstring of this module."""
+
+
+class PairRules(NamedTuple):
+    """How pairs are made: everything that the pairs of a text depend on besides the text."""
+
+    kind: PairKind
+    max_length: int
+    """Maximum number of tokens of a pair, [CLS] and [SEP] included."""
+    short_prob: float
+    """Probability that a random shorter length replaces `max_length` for all pairs of a document (for
+    electra, for a single pair)."""
+    copies: int
+    """How often the corpus is read in an epoch."""
+    seed: int
+
 
 class SegmentPair(NamedTuple):
     """A pair by its sentence numbers: A is `a_start` to `a_end` - 1, B is `b_start` to `b_end` - 1.
@@ -68,36 +85,26 @@ class SegmentPair(NamedTuple):
 
 
 class SegmentPairDataset:
-    """Pairs of segments of documents, each pair of at most `max_length` tokens, [CLS] and [SEP] included.
+    """Pairs of segments of documents, made by `rules`.
 
     `sentences` are the token ids of the sentences of all documents. An example has four fields: the ids of A,
-    the ids of B (possibly none), the label, and for each token of A and B whether it starts a word. `kind` is
-    nsp, sop, strict-sop, sentences, contiguous or electra, which the docstring of the module explains.
-    `copies` says how often the corpus is read in an epoch. `short_prob` is the probability that a random
-    shorter length replaces `max_length` for all examples of a document (for electra, for a single example).
-    `max_sentences` limits the dataset to the first sentences of the text. `folder` is the data folder, in
-    which the pairs of a large corpus are kept; with None they are kept in memory. The attribute
-    `num_documents` is the number of documents.
+    the ids of B (possibly none), the label, and for each token of A and B whether it starts a word, which
+    `word_starts` tells. `max_sentences` limits the dataset to the first sentences of the text. `folder` is
+    the data folder, in which the pairs of a large corpus are kept; with None they are kept in memory. The
+    attribute `num_documents` is the number of documents.
     """
 
     def __init__(
         self,
         sentences: DocumentColumn,
-        kind: str,
-        max_length: int,
-        *,
-        short_prob: float,
-        copies: int,
-        seed: int,
+        rules: PairRules,
         word_starts: WordStarts,
+        *,
         max_sentences: int | None = None,
         folder: Path | None = None,
     ) -> None:
         self.sentences = sentences
-        self.kind = kind
-        self.max_length = max_length
-        self.short_prob = short_prob
-        self.seed = seed
+        self.rules = rules
         self.word_starts = word_starts
         num_sentences = len(sentences)
         if max_sentences is not None:
@@ -110,8 +117,7 @@ class SegmentPairDataset:
         starts = sentences.document_starts
         self.document_bounds = np.append(starts[starts < num_sentences], num_sentences)
         self.num_documents = len(self.document_bounds) - 1
-        self.copies = copies
-        if copies * num_sentences < MIN_STORED_SENTENCES:
+        if rules.copies * num_sentences < MIN_STORED_SENTENCES:
             folder = None
         # The numbers of sentences fit into 32 bits but for the largest texts.
         dtype = np.dtype("<i4" if num_sentences < 2**31 else "<i8")
@@ -139,15 +145,7 @@ class SegmentPairDataset:
     def _digest(self) -> str:
         """Return a digest of everything that the pairs depend on, for the name of their file."""
         # NumPy's random numbers may change between versions.
-        options = (
-            RULES_VERSION,
-            np.__version__,
-            self.kind,
-            self.max_length,
-            self.short_prob,
-            self.copies,
-            self.seed,
-        )
+        options = (RULES_VERSION, np.__version__, *self.rules)
         digest = hashlib.sha256(json.dumps(options).encode())
         digest.update(self.token_offsets.tobytes())
         digest.update(self.document_bounds.astype(np.int64).tobytes())
@@ -160,7 +158,7 @@ class SegmentPairDataset:
         num_special_tokens = 2 + (b_lengths > 0)
         # What is longer than the limit is truncated when it is read.
         lengths: NDArray[np.int64] = np.minimum(
-            a_lengths + b_lengths + num_special_tokens, self.max_length
+            a_lengths + b_lengths + num_special_tokens, self.rules.max_length
         )
         return lengths
 
@@ -169,15 +167,17 @@ class SegmentPairDataset:
         a = self._token_ids(pair.a_start, pair.a_end)
         b = self._token_ids(pair.b_start, pair.b_end)
         # ELECTRA truncates at the end, the other methods at both ends.
-        if self.kind == "electra":
-            a = a[: self.max_length - 2]
-            b = b[: max(0, self.max_length - len(a) - 3)]
+        if self.rules.kind == "electra":
+            a = a[: self.rules.max_length - 2]
+            b = b[: max(0, self.rules.max_length - len(a) - 3)]
         else:
             # Pairs are rebuilt each time they are read, so truncation must draw the same numbers for
             # the same pair.
-            rng = make_generator(self.seed, Purpose.PAIR_TRUNCATION, number)
+            rng = make_generator(self.rules.seed, Purpose.PAIR_TRUNCATION, number)
             num_special_tokens = 3 if len(b) else 2
-            a, b = truncate_randomly(a, b, self.max_length - num_special_tokens, rng)
+            a, b = truncate_randomly(
+                a, b, self.rules.max_length - num_special_tokens, rng
+            )
         starts_word = self.word_starts(np.concatenate([a, b])).astype(np.int64)
         return Example(number, (a, b, np.array([pair.label]), starts_word))
 
@@ -193,8 +193,8 @@ class SegmentPairDataset:
 
     def _make_pairs(self) -> Iterator[NDArray[np.int64]]:
         """Yield all pairs in parts (n, 5), whose columns are a `SegmentPair`, copy by copy."""
-        make = self._electra_pairs if self.kind == "electra" else self._pairs_of
-        for copy in range(self.copies):
+        make = self._electra_pairs if self.rules.kind == "electra" else self._pairs_of
+        for copy in range(self.rules.copies):
             for first in range(0, self.num_documents, DOCUMENTS_AT_A_TIME):
                 stop = min(self.num_documents, first + DOCUMENTS_AT_A_TIME)
                 pairs: list[SegmentPair] = []
@@ -202,7 +202,7 @@ class SegmentPairDataset:
                     # Each document and copy has its own random numbers, so that it does not depend on
                     # the others.
                     rng = make_generator(
-                        self.seed, Purpose.SENTENCE_PAIRS, document, copy
+                        self.rules.seed, Purpose.SENTENCE_PAIRS, document, copy
                     )
                     pairs += filter(self._is_usable, make(document, rng))
                 yield np.array(pairs, np.int64).reshape(-1, 5)
@@ -225,15 +225,15 @@ class SegmentPairDataset:
         """
         start, end = self.document_bounds[document : document + 2].tolist()
         # [CLS] and two [SEP] need three tokens.
-        max_text_length = self.max_length - 3
+        max_text_length = self.rules.max_length - 3
         target_length = max_text_length
-        if rng.random() < self.short_prob:
+        if rng.random() < self.rules.short_prob:
             # BERT sometimes makes the examples of a document shorter, to be closer to the lengths of
             # fine-tuning.
             target_length = int(rng.integers(2, max_text_length + 1))
         while start < end:
             # RoBERTa's pairs of sentences: the first one is A, the next one B.
-            if self.kind == "sentences":
+            if self.rules.kind == "sentences":
                 stop = min(end, start + 2)
             else:
                 stop = min(end, self._sentence_at(start, target_length))
@@ -265,13 +265,13 @@ class SegmentPairDataset:
         negative = rng.random() < 0.5
         in_order = SegmentPair(start, middle, middle, stop, 0)
         # UniLM's second segment always follows the first.
-        if self.kind == "contiguous":
+        if self.rules.kind == "contiguous":
             return in_order
         # One sentence has nothing to be exchanged with.
-        if single and self.kind == "strict-sop":
+        if single and self.rules.kind == "strict-sop":
             return None
         # BERT gives a chunk of one sentence a random B, since nothing is left to follow it.
-        if single or (negative and self.kind in ("nsp", "sentences")):
+        if single or (negative and self.rules.kind in ("nsp", "sentences")):
             b_start, b_end = self._random_segment(
                 document, start, middle, target_length, rng
             )
@@ -297,7 +297,7 @@ class SegmentPairDataset:
         `sentences` it is a single sentence.
         """
         start = self._random_sentence(document, a_end, rng)
-        if self.kind == "sentences":
+        if self.rules.kind == "sentences":
             return start, start + 1
         # A random segment ends with its document, as a real one does.
         document_end = int(
@@ -349,10 +349,10 @@ class SegmentPairDataset:
         # A first segment of this length takes all sentences of the example.
         everything = self._num_tokens(start, end) + 1
         while start < end:
-            target_length = self.max_length
-            if rng.random() < self.short_prob:
+            target_length = self.rules.max_length
+            if rng.random() < self.rules.short_prob:
                 # The shortest examples of the released code have five tokens.
-                target_length = int(rng.integers(5, self.max_length + 1))
+                target_length = int(rng.integers(5, self.rules.max_length + 1))
             stop = min(end, self._sentence_at(start, target_length))
             # The released code leaves three tokens for [CLS] and two [SEP].
             first_length = (target_length - 3) // 2

@@ -19,6 +19,8 @@ from masscli.objectives.shared.masking import (
     split_into_words,
 )
 from masscli.objectives.shared.segment_pairs import (
+    PairKind,
+    PairRules,
     SegmentPairDataset,
     truncate_randomly,
 )
@@ -65,20 +67,16 @@ def text(
     )
 
 
-def pairs(column: Any, kind: str, **options: Any) -> SegmentPairDataset:
+def pairs(
+    column: Any,
+    kind: PairKind,
+    max_sentences: int | None = None,
+    folder: Path | None = None,
+    **changes: Any,
+) -> SegmentPairDataset:
+    rules = PairRules(kind, SIZE, short_prob=0.1, copies=1, seed=5)._replace(**changes)
     return SegmentPairDataset(
-        column,
-        kind,
-        **(
-            {
-                "max_length": SIZE,
-                "short_prob": 0.1,
-                "copies": 1,
-                "seed": 5,
-                "word_starts": STARTS,
-            }
-            | options
-        ),
+        column, rules, STARTS, max_sentences=max_sentences, folder=folder
     )
 
 
@@ -96,7 +94,7 @@ def sentence(token: int) -> int:
 @pytest.mark.parametrize(
     "kind", ["nsp", "sop", "strict-sop", "sentences", "contiguous", "electra"]
 )
-def test_pairs_fit_their_size_and_say_so(kind: str) -> None:
+def test_pairs_fit_their_size_and_say_so(kind: PairKind) -> None:
     view = pairs(text(), kind, copies=2)
     sizes = view.sizes(0, len(view))[:, 0]
     for row in range(len(view)):
@@ -269,7 +267,7 @@ def test_no_two_purposes_draw_the_same_numbers(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     "kind", ["nsp", "sop", "strict-sop", "sentences", "contiguous", "electra"]
 )
-def test_odd_corpora(documents: list[list[int]], kind: str) -> None:
+def test_odd_corpora(documents: list[list[int]], kind: PairKind) -> None:
     """One document, one sentence, a sentence longer than an example, empty sentences, nothing: no crash, and nothing empty."""
     view = pairs(Text(documents), kind)
     for row in range(len(view)):
@@ -305,7 +303,7 @@ def test_copies_are_drawn_anew_and_seeds_tell() -> None:
 
 @pytest.mark.parametrize("kind", ["nsp", "electra"])
 def test_stored_pairs_are_those_in_memory_and_are_made_once(
-    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: PairKind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     column = text()
     kept = pairs(column, kind, copies=2)
