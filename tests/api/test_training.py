@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 import masscli
-from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.checkpoint.checkpoint import Checkpoint, RunState
+from masscli.checkpoint.saving import save_new_run
 from masscli.cli.app import dispatch
 from masscli.core import memory
 from masscli.core.errors import MasscliError
@@ -177,3 +178,30 @@ def test_a_recipe_file_that_cannot_be_read_is_named(
         MasscliError, match=f"^{re.escape(str(tmp_path / name))}: .*{message}"
     ):
         masscli.compose_recipe(tmp_path / name)
+
+
+def test_imported_weights_get_a_lower_learning_rate(toy: Path, tmp_path: Path) -> None:
+    """The rate for BERT-base, of width 768, is one of those that its authors recommend."""
+    list(
+        masscli.pretrain(
+            masscli.compose_recipe(small_run(toy, tmp_path / "own"), objective="mass")
+        )
+    )
+    own = Checkpoint.open(tmp_path / "own")
+    save_new_run(
+        tmp_path / "imported",
+        own.recipe,
+        RunState(vocab_fingerprint=own.state.vocab_fingerprint),
+        own.tokenizer(),
+        own.model().state_dict(),
+        {},
+    )
+
+    def rate(name: str, **optim: float) -> float | None:
+        options = small_run(toy, tmp_path / "tuned") | {"optim": optim}
+        options["init_from"] = str(tmp_path / name)
+        return masscli.compose_recipe(options, objective="mass").optim.lr
+
+    assert rate("own") == pytest.approx(5e-4 * 512 / 16)
+    assert rate("imported") == pytest.approx(5e-5 * 768 / 16)
+    assert rate("imported", lr=0.25) == 0.25

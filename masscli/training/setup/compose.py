@@ -34,6 +34,13 @@ DEFAULT_UPDATES = 20_000
 """Number of updates of a run if no option says when it ends. The help of --max-update gives the same
 number."""
 
+DEFAULT_LR = 5e-4
+"""The learning rate of a model of width 512 if no option gives one."""
+
+DEFAULT_LR_IMPORTED = 7.5e-5
+"""The same for a model that begins with imported weights, which were trained for long. It is 5e-5 for a width
+of 768, the largest of the rates that Devlin et al. (2019, appendix A.3) recommend for BERT-base."""
+
 ENDLESS_SCHEDULES = ("inverse_sqrt", "constant", "reduce_lr_on_plateau")
 """Learning-rate schedules that do not depend on the number of the last update."""
 
@@ -83,7 +90,7 @@ def compose(request: TrainRequest) -> ComposedRun:
     )
     check_init(recipe, to_dict(model))
     _check_goals(recipe, streams)
-    recipe = _with_learning_rate(recipe, model, last)
+    recipe = _with_learning_rate(recipe, model, last, initial)
     recipe = replace(recipe, model=model, stream=streams, save_dir=save_dir)
 
     # A run that was started before masscli refused its options may be continued.
@@ -193,19 +200,27 @@ def _changed_initialization(
 
 
 def _with_learning_rate(
-    recipe: Recipe, model: ModelConfig, last: Checkpoint | None
+    recipe: Recipe,
+    model: ModelConfig,
+    last: Checkpoint | None,
+    initial: Checkpoint | None,
 ) -> Recipe:
     """Return the recipe with the learning rate and the warm-up filled in.
 
     Values that the user gives come first, then those of the run to be continued (`last` is its checkpoint),
     then the defaults. The default rate is inversely proportional to the width of the model (Yang et al. 2022,
-    Tensor Programs V). A continued run keeps its values, so that they do not change with --max-update.
+    Tensor Programs V), and lower if the initial weights, those of `initial`, were imported. A continued run
+    keeps its values, so that they do not change with --max-update.
     """
+    default = DEFAULT_LR
+    # Only an import makes a checkpoint without any update.
+    if initial is not None and initial.state.step == 0:
+        default = DEFAULT_LR_IMPORTED
     stored = OptimConfig()
     if last is not None:
         stored = last.recipe.optim
     # Values given by the user override those of the run, which override the defaults.
-    lr = recipe.optim.lr or stored.lr or 5e-4 * 512 / model.dim
+    lr = recipe.optim.lr or stored.lr or default * 512 / model.dim
     warmup = recipe.optim.warmup_updates
     if warmup is None:
         warmup = stored.warmup_updates
