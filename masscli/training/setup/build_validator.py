@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -76,10 +76,9 @@ def build_validator(
                 f"stream {split}: has the name of a split in --valid-subset",
                 "rename it",
             )
-        validators[split], warnings_of_split = _split_validator(
-            split, recipe, objectives, context, framing
-        )
-        warnings += warnings_of_split
+        builder = _SplitBuilder(split, recipe, objectives, context, framing)
+        validators[split] = builder.build()
+        warnings += builder.warnings
     first, *others = valid.valid_subset
     validator = replace(
         validators[first], others={split: validators[split] for split in others}
@@ -94,79 +93,6 @@ def build_validator(
     _check_expected_curve(recipe, validator)
     # Splits may share a warning.
     return validator, list(dict.fromkeys(warnings))
-
-
-def _check_expected_curve(recipe: Recipe, validator: Validator) -> None:
-    """Raise MasscliError if the metric of --expected-curve is not measured by the validator."""
-    curve = recipe.valid.expected_curve
-    metric = curve.partition("=")[0]
-    if curve and validator and metric not in validator.names:
-        raise MasscliError(
-            f"--expected-curve {metric}: is not measured",
-            f"choose one of {', '.join(validator.names)}",
-        )
-
-
-def _split_validator(
-    split: str,
-    recipe: Recipe,
-    objectives: Mapping[str, Objective],
-    context: RunContext,
-    framing: Framing,
-) -> tuple[Validator, list[str]]:
-    """Return the validator of one split, and warnings about what cannot be measured on it."""
-    data = context.data
-    valid = recipe.valid
-    warnings: list[str] = []
-    streams: list[ValidationStream] = []
-    rouge_tasks: list[WritingTask] = []
-    for name, objective in objectives.items():
-        stream = _build_stream(
-            name, split, objective, recipe, context, framing, warnings
-        )
-        if stream is None:
-            continue
-        streams.append(stream)
-        # Only streams that write text from a table have outputs to compare.
-        if valid.eval_rouge and _writes_text(stream):
-            rouge_tasks.append(_rouge_task(stream, valid.eval_samples))
-    bleu_tasks = _bleu_tasks(split, recipe, objectives, context, streams)
-    retrieval_tasks = _retrieval_tasks(split, recipe, data, framing)
-    source_use_tasks = _source_use_tasks(recipe, streams, framing)
-    cross_use_tasks = _cross_use_tasks(split, recipe, data, framing)
-    warnings += _missing_measurements(
-        split, recipe, bleu_tasks, rouge_tasks, retrieval_tasks
-    )
-    if valid.eval_source_use and not source_use_tasks:
-        warnings.append("no source use: no stream of the run predicts from a source")
-    if valid.eval_cross_use and not cross_use_tasks:
-        warnings.append(
-            f"no cross-lingual use: the {split} split of {recipe.data} has no two pairs of this run's "
-            "languages, or the model no two stacks"
-        )
-    tokenizer = data.tokenizer()
-    validator = Validator(
-        tuple(streams),
-        (*bleu_tasks, *rouge_tasks),
-        (*retrieval_tasks, *source_use_tasks, *cross_use_tasks),
-        tokenizer,
-        framing,
-        valid.eval_beam,
-    )
-    return validator, warnings
-
-
-def aligned_rows(
-    data: DataFolder, split: str, pair: tuple[str, str], limit: int | None
-) -> tuple[list[Ids], list[Ids]]:
-    """Return the token ids of both sides of the first `limit` (None: all) sentence pairs of a split."""
-    first, second = data.pair(split, *pair)
-    count = len(first)
-    if limit is not None:
-        count = min(limit, count)
-    first_rows = [first[row] for row in range(count)]
-    second_rows = [second[row] for row in range(count)]
-    return first_rows, second_rows
 
 
 def _refuse_validation_options(recipe: Recipe, problem: str, hint: str) -> None:
@@ -199,253 +125,317 @@ def _refuse_validation_options(recipe: Recipe, problem: str, hint: str) -> None:
             raise MasscliError(f"{flag}: {problem}", hint)
 
 
-def _build_stream(
-    name: str,
-    split: str,
-    objective: Objective,
-    recipe: Recipe,
-    context: RunContext,
-    framing: Framing,
-    warnings: list[str],
-) -> ValidationStream | None:
-    """Return the validation examples of a stream in one split; append warnings about them to `warnings`.
+def _check_expected_curve(recipe: Recipe, validator: Validator) -> None:
+    """Raise MasscliError if the metric of --expected-curve is not measured by the validator."""
+    curve = recipe.valid.expected_curve
+    metric = curve.partition("=")[0]
+    if curve and validator and metric not in validator.names:
+        raise MasscliError(
+            f"--expected-curve {metric}: is not measured",
+            f"choose one of {', '.join(validator.names)}",
+        )
 
-    None is returned if the data folder has no examples of the stream in this split.
+
+class _SplitBuilder:
+    """Builds the validator of one split; `warnings` collects what cannot be measured on it.
+
+    `objectives` are those of the training streams, by name.
     """
-    limit = recipe.valid.max_valid_rows
-    max_tokens = recipe.valid.max_tokens_valid or recipe.train.max_tokens
-    data = context.open_data(recipe.stream[name].data_dir)
-    table = None
-    try:
+
+    def __init__(
+        self,
+        split: str,
+        recipe: Recipe,
+        objectives: Mapping[str, Objective],
+        context: RunContext,
+        framing: Framing,
+    ) -> None:
+        self.split = split
+        self.recipe = recipe
+        self.valid = recipe.valid
+        self.objectives = objectives
+        self.context = context
+        self.data = context.data
+        self.framing = framing
+        self.warnings: list[str] = []
+
+    def build(self) -> Validator:
+        """Return the validator."""
+        streams = self._streams()
+        # Warnings are shown in the order of these calls.
+        return Validator(
+            streams,
+            (*self._bleu_tasks(streams), *self._rouge_tasks(streams)),
+            (
+                *self._retrieval_tasks(),
+                *self._source_use_tasks(streams),
+                *self._cross_use_tasks(),
+            ),
+            self.data.tokenizer(),
+            self.framing,
+            self.valid.eval_beam,
+        )
+
+    @property
+    def _place(self) -> str:
+        """Return the name of the split for messages."""
+        return f"the {self.split} split of {self.recipe.data}"
+
+    # -- validation examples --
+
+    def _streams(self) -> tuple[ValidationStream, ...]:
+        """Return the validation examples of each training stream for which there are any."""
+        streams = []
+        for name, objective in self.objectives.items():
+            try:
+                streams.append(self._stream(name, objective))
+            except MissingDataError as error:
+                self.warnings.append(f"{name} is not validated: {error.message}")
+        return tuple(streams)
+
+    def _stream(self, name: str, objective: Objective) -> ValidationStream:
+        """Return the validation examples of a training stream.
+
+        Raises MissingDataError if its data folder has none in this split.
+        """
+        recipe = self.recipe
+        limit = self.valid.max_valid_rows
+        data = self.context.open_data(recipe.stream[name].data_dir)
+        table = None
+        sides: tuple[SideLimit, ...] = ()
         if isinstance(objective, EvaluableObjective):
             # Every example is measured exactly once, whatever options repeat or select training
             # examples.
-            table = data.table(recipe.stream[name].dataset, split).head(limit)
+            table = data.table(recipe.stream[name].dataset, self.split).head(limit)
             dataset = objective.table_dataset(table, labeled=True)
             collator = objective.collator()
+            for warning in objective.data_warnings(dataset):
+                self.warnings.append(f"{name}, {self.split}: {warning}")
         else:
-            dataset, collator = objective.dataset(data, split, limit)
-    except MissingDataError as error:
-        warnings.append(f"{name} is not validated: {error.message}")
-        return None
-    sizes = dataset.sizes(0, len(dataset))
-    if isinstance(objective, EvaluableObjective):
-        warnings += [
-            f"{name}, {split}: {warning}"
-            for warning in objective.data_warnings(dataset)
-        ]
-        # Labeled examples are truncated to fit the model, and none is left out.
-        sides: tuple[SideLimit, ...] = ()
-    else:
-        sides = side_limits(recipe, framing, name, dataset)
-        sizes = np.minimum(sizes, [side.length for side in sides])
-    # The longest example must fit, even if training batches are smaller.
-    max_tokens = max(max_tokens, int(objective.batch_lengths(sizes).max(initial=0)))
-    limits = BatchLimits(max_tokens, None, tuple(side.length for side in sides))
-    sampler = BatchSampler(
-        len(dataset),
-        dataset.sizes,
-        limits,
-        recipe.seed,
-        name,
-        shuffle=False,
-        batch_lengths=objective.batch_lengths,
-    )
-    if sampler.skipped:
-        bounds = " or ".join(
-            dict.fromkeys(f"the model's {side.positions} positions" for side in sides)
+            dataset, collator = objective.dataset(data, self.split, limit)
+            sides = side_limits(recipe, self.framing, name, dataset)
+        sizes = dataset.sizes(0, len(dataset))
+        # Labeled examples are truncated to fit the model, and others that do not fit are left out.
+        if sides:
+            sizes = np.minimum(sizes, [side.length for side in sides])
+        # The longest example must fit, even if training batches are smaller.
+        longest = int(objective.batch_lengths(sizes).max(initial=0))
+        max_tokens = max(
+            self.valid.max_tokens_valid or recipe.train.max_tokens, longest
         )
-        warnings.append(
-            f"{name}: {sampler.skipped} of {sampler.num_examples} validation examples "
-            f"are longer than {bounds} and are left out"
+        limits = BatchLimits(max_tokens, None, tuple(side.length for side in sides))
+        sampler = BatchSampler(
+            len(dataset),
+            dataset.sizes,
+            limits,
+            recipe.seed,
+            name,
+            shuffle=False,
+            batch_lengths=objective.batch_lengths,
         )
-    # Noise has seed 0 in all runs, so that validation losses can be compared.
-    return ValidationStream(
-        name, objective, BatchBuilder(name, dataset, collator, 0), sampler, table
-    )
-
-
-def _bleu_tasks(
-    split: str,
-    recipe: Recipe,
-    objectives: Mapping[str, Objective],
-    context: RunContext,
-    measured: list[ValidationStream],
-) -> list[TranslationTask]:
-    """Return the translations to make during validation: one task for each direction and round trip.
-
-    `measured` are the streams with validation examples; their data are translated.
-    """
-    # Validation allows the same pieces as back-translation, so that it measures what training
-    # generates.
-    allowed: dict[str, Tensor] = {}
-    for objective in objectives.values():
-        allowed |= objective.allowed_pieces
-    # Several streams may have the same direction.
-    tasks: dict[str, TranslationTask] = {}
-    for valid_stream in measured:
-        stream = recipe.stream[valid_stream.name]
-        for task in _bleu_tasks_of(
-            split, stream, context.open_data(stream.data_dir), recipe.valid, allowed
-        ):
-            tasks.setdefault(task.score_name(task.metric), task)
-    return list(tasks.values())
-
-
-def _bleu_tasks_of(
-    split: str,
-    stream: StreamConfig,
-    data: DataFolder,
-    valid: ValidConfig,
-    allowed: Mapping[str, Tensor],
-) -> list[TranslationTask]:
-    """Return the translation tasks of a stream in one split, at most two.
-
-    The one for --eval-bleu translates sentence pairs, and the one for --eval-roundtrip translates text of the
-    target language into the source language and back. `allowed` has, by language, a mask of the pieces that
-    may be generated in it.
-    """
-    kind = stream.objective.input_kind
-    limit = valid.max_valid_rows
-    # A masked language model may read pairs, but cannot translate.
-    if not kind.has_direction or not stream.objective.generates_text:
-        return []
-    tasks = []
-    source, target = stream.dataset.split("-")
-    pairs = _pairs_of(data, split)
-    has_pairs = (source, target) in pairs or (target, source) in pairs
-    # Back-translation learns without pairs, but is compared with real translations if there are any.
-    if valid.eval_bleu and (has_pairs or not kind.makes_sources):
-        sources = data.original_lines(split, stream.dataset, source)[:limit]
-        # BLEU compares with the text as it was before tokenization.
-        references = data.original_lines(split, stream.dataset, target)[:limit]
-        tasks.append(
-            TranslationTask(
-                (source, target),
-                sources,
-                references,
-                allowed,
-                stream.objective.encoder_generates,
-                valid.eval_samples,
-            )
-        )
-    if valid.eval_roundtrip and kind.makes_sources:
-        # The text is its own reference.
-        lines = data.original_lines(split, target, target)[:limit]
-        path = (target, source, target)
-        tasks.append(
-            TranslationTask(path, lines, lines, allowed, samples=valid.eval_samples)
-        )
-    return tasks
-
-
-def _writes_text(stream: ValidationStream) -> bool:
-    return (
-        isinstance(stream.objective, ConditionalGeneration) and stream.table is not None
-    )
-
-
-def _rouge_task(stream: ValidationStream, samples: int) -> WritingTask:
-    """Return the task that generates text for a stream and computes ROUGE, with `samples` sample outputs."""
-    objective = stream.objective
-    assert isinstance(objective, ConditionalGeneration) and stream.table is not None
-    options = objective.options
-    sources, references = objective.sources_and_references(stream.table)
-    return WritingTask(
-        stream.name,
-        options.language,
-        sources,
-        references,
-        source_truncation(options),
-        objective.limits.target,
-        options.encoder_generates,
-        samples,
-    )
-
-
-def _retrieval_tasks(
-    split: str, recipe: Recipe, data: DataFolder, framing: Framing
-) -> list[RetrievalTask]:
-    """Return a retrieval task for each pair of the run's languages with aligned text in the split.
-
-    The list is empty without --eval-retrieval, or if the model has no encoder.
-    """
-    # Retrieval compares the states of an encoder.
-    if not recipe.valid.eval_retrieval or not recipe.model.encoder_layers:
-        return []
-    sides = _sides_of_pairs(split, recipe, data)
-    return [RetrievalTask(pair, lines, framing) for pair, lines in sides.items()]
-
-
-def _source_use_tasks(
-    recipe: Recipe, streams: list[ValidationStream], framing: Framing
-) -> list[SourceUseTask]:
-    """Return a task for each stream in which a decoder predicts from a source.
-
-    The list is empty without --eval-source-use.
-    """
-    if not recipe.valid.eval_source_use:
-        return []
-    tasks = []
-    for stream in streams:
-        if stream.objective.predicts_from_source:
-            tasks.append(
-                SourceUseTask(
-                    stream.name,
-                    stream.objective,
-                    stream.batch_builder,
-                    stream.sampler,
-                    framing,
+        if sampler.skipped:
+            bounds = " or ".join(
+                dict.fromkeys(
+                    f"the model's {side.positions} positions" for side in sides
                 )
             )
-    return tasks
+            self.warnings.append(
+                f"{name}: {sampler.skipped} of {sampler.num_examples} validation examples "
+                f"are longer than {bounds} and are left out"
+            )
+        # Noise has seed 0 in all runs, so that validation losses can be compared.
+        return ValidationStream(
+            name, objective, BatchBuilder(name, dataset, collator, 0), sampler, table
+        )
 
+    # -- text that the model generates --
 
-def _cross_use_tasks(
-    split: str, recipe: Recipe, data: DataFolder, framing: Framing
-) -> list[CrossUseTask]:
-    """Return a task for each pair of the run's languages with at least two aligned lines in the split.
+    def _bleu_tasks(self, streams: Sequence[ValidationStream]) -> list[TranslationTask]:
+        """Return the translations to make: one task for each direction and round trip of the streams."""
+        # Validation allows the same pieces as back-translation, so that it measures what training
+        # generates.
+        allowed: dict[str, Tensor] = {}
+        for objective in self.objectives.values():
+            allowed |= objective.allowed_pieces
+        # Several streams may have the same direction.
+        tasks: dict[str, TranslationTask] = {}
+        for stream in streams:
+            for task in self._bleu_tasks_of(self.recipe.stream[stream.name], allowed):
+                tasks.setdefault(task.score_name(task.metric), task)
+        if self.valid.eval_bleu and not any(
+            task.metric == "bleu" for task in tasks.values()
+        ):
+            self.warnings.append(self._why_no_bleu())
+        return list(tasks.values())
 
-    Lines that are too long for the model do not count. The list is empty without --eval-cross-use, or if the
-    model lacks an encoder or a decoder.
-    """
-    model = recipe.model
-    if (
-        not recipe.valid.eval_cross_use
-        or not model.encoder_layers
-        or not model.decoder_layers
-    ):
-        return []
-    longest = min(model_lengths(recipe, framing)) - 2
-    tasks = []
-    for pair, (first, second) in _sides_of_pairs(split, recipe, data).items():
-        # Lines that the model has no positions for are left out on both sides.
-        fitting_first, fitting_second = [], []
-        for first_ids, second_ids in zip(first, second, strict=True):
-            if max(len(first_ids), len(second_ids)) <= longest:
-                fitting_first.append(first_ids)
-                fitting_second.append(second_ids)
-        # With a single line there is no other source to use.
-        if len(fitting_first) > 1:
-            tasks.append(CrossUseTask(pair, (fitting_first, fitting_second), framing))
-    return tasks
+    def _bleu_tasks_of(
+        self, stream: StreamConfig, allowed: Mapping[str, Tensor]
+    ) -> list[TranslationTask]:
+        """Return the translation tasks of a stream, at most two.
 
+        The one for --eval-bleu translates sentence pairs, and the one for --eval-roundtrip translates text of
+        the target language into the source language and back. `allowed` has, by language, a mask of the
+        pieces that may be generated in it.
+        """
+        split = self.split
+        valid = self.valid
+        limit = valid.max_valid_rows
+        kind = stream.objective.input_kind
+        # A masked language model may read pairs, but cannot translate.
+        if not kind.has_direction or not stream.objective.generates_text:
+            return []
+        tasks = []
+        source, target = stream.dataset.split("-")
+        data = self.context.open_data(stream.data_dir)
+        pairs = _pairs_of(data, split)
+        has_pairs = (source, target) in pairs or (target, source) in pairs
+        # Back-translation learns without pairs, but is compared with real translations if there are any.
+        if valid.eval_bleu and (has_pairs or not kind.makes_sources):
+            sources = data.original_lines(split, stream.dataset, source)[:limit]
+            # BLEU compares with the text as it was before tokenization.
+            references = data.original_lines(split, stream.dataset, target)[:limit]
+            tasks.append(
+                TranslationTask(
+                    (source, target),
+                    sources,
+                    references,
+                    allowed,
+                    stream.objective.encoder_generates,
+                    valid.eval_samples,
+                )
+            )
+        if valid.eval_roundtrip and kind.makes_sources:
+            # The text is its own reference.
+            lines = data.original_lines(split, target, target)[:limit]
+            path = (target, source, target)
+            tasks.append(
+                TranslationTask(path, lines, lines, allowed, samples=valid.eval_samples)
+            )
+        return tasks
 
-def _sides_of_pairs(
-    split: str, recipe: Recipe, data: DataFolder
-) -> dict[tuple[str, str], tuple[list[Ids], list[Ids]]]:
-    """Return the token ids of both sides of each pair of the run's languages with aligned text in a split.
+    def _why_no_bleu(self) -> str:
+        """Return a warning that says why there is no BLEU."""
+        streams = self.recipe.stream.values()
+        for stream in streams:
+            objective = stream.objective
+            if objective.input_kind.has_direction and objective.generates_text:
+                datasets = ", ".join(stream.dataset for stream in streams)
+                return f"no BLEU: {self._place} has no pairs of {datasets}"
+        return "no BLEU: no stream of the run learns to translate"
 
-    At most --max-valid-rows lines of each pair are read.
-    """
-    datasets = [stream.dataset for stream in recipe.stream.values()]
-    languages = set(languages_of(datasets))
-    sides = {}
-    for pair in _pairs_of(data, split):
-        # The data may have pairs of languages that this run does not read.
-        if set(pair) <= languages:
-            sides[pair] = aligned_rows(data, split, pair, recipe.valid.max_valid_rows)
-    return sides
+    def _rouge_tasks(self, streams: Sequence[ValidationStream]) -> list[WritingTask]:
+        """Return a task for each stream that writes text from a table; none without --eval-rouge."""
+        if not self.valid.eval_rouge:
+            return []
+        tasks = []
+        for stream in streams:
+            objective = stream.objective
+            if isinstance(objective, ConditionalGeneration):
+                assert stream.table is not None
+                options = objective.options
+                sources, references = objective.sources_and_references(stream.table)
+                tasks.append(
+                    WritingTask(
+                        stream.name,
+                        options.language,
+                        sources,
+                        references,
+                        source_truncation(options),
+                        objective.limits.target,
+                        options.encoder_generates,
+                        self.valid.eval_samples,
+                    )
+                )
+        if not tasks:
+            self.warnings.append(
+                "no ROUGE: no stream of the run writes text from a table (summarize, respond)"
+            )
+        return tasks
+
+    # -- probes --
+
+    def _retrieval_tasks(self) -> list[RetrievalTask]:
+        """Return a retrieval task for each pair of the run's languages with aligned text in the split.
+
+        There are none without --eval-retrieval, or if the model has no encoder, whose states are compared.
+        """
+        if not self.valid.eval_retrieval:
+            return []
+        tasks = []
+        if self.recipe.model.encoder_layers:
+            for pair, lines in self._sides_of_pairs().items():
+                tasks.append(RetrievalTask(pair, lines, self.framing))
+        if not tasks:
+            self.warnings.append(
+                f"no retrieval: {self._place} has no pairs of this run's languages, or the run no encoder"
+            )
+        return tasks
+
+    def _source_use_tasks(
+        self, streams: Sequence[ValidationStream]
+    ) -> list[SourceUseTask]:
+        """Return a task for each stream in which a decoder predicts from a source.
+
+        There are none without --eval-source-use.
+        """
+        if not self.valid.eval_source_use:
+            return []
+        tasks = []
+        for stream in streams:
+            if stream.objective.predicts_from_source:
+                tasks.append(
+                    SourceUseTask(
+                        stream.name,
+                        stream.objective,
+                        stream.batch_builder,
+                        stream.sampler,
+                        self.framing,
+                    )
+                )
+        if not tasks:
+            self.warnings.append(
+                "no source use: no stream of the run predicts from a source"
+            )
+        return tasks
+
+    def _cross_use_tasks(self) -> list[CrossUseTask]:
+        """Return a task for each pair of the run's languages with at least two aligned lines in the split.
+
+        Lines that are too long for the model do not count. There are none without --eval-cross-use, or if the
+        model lacks an encoder or a decoder.
+        """
+        model = self.recipe.model
+        if not self.valid.eval_cross_use:
+            return []
+        tasks = []
+        if model.encoder_layers and model.decoder_layers:
+            longest = min(model_lengths(self.recipe, self.framing)) - 2
+            for pair, sides in self._sides_of_pairs().items():
+                fitting = _fitting_lines(sides, longest)
+                # With a single line there is no other source to use.
+                if len(fitting[0]) > 1:
+                    tasks.append(CrossUseTask(pair, fitting, self.framing))
+        if not tasks:
+            self.warnings.append(
+                f"no cross-lingual use: {self._place} has no two pairs of this run's languages, "
+                "or the model no two stacks"
+            )
+        return tasks
+
+    def _sides_of_pairs(self) -> dict[tuple[str, str], tuple[list[Ids], list[Ids]]]:
+        """Return the token ids of both sides of each pair of the run's languages with aligned text.
+
+        At most --max-valid-rows lines of each pair are read.
+        """
+        datasets = [stream.dataset for stream in self.recipe.stream.values()]
+        languages = set(languages_of(datasets))
+        limit = self.valid.max_valid_rows
+        sides = {}
+        for pair in _pairs_of(self.data, self.split):
+            # The data may have pairs of languages that this run does not read.
+            if set(pair) <= languages:
+                sides[pair] = aligned_rows(self.data, self.split, pair, limit)
+        return sides
 
 
 def _pairs_of(data: DataFolder, split: str) -> list[tuple[str, str]]:
@@ -457,36 +447,26 @@ def _pairs_of(data: DataFolder, split: str) -> list[tuple[str, str]]:
     ]
 
 
-def _missing_measurements(
-    split: str,
-    recipe: Recipe,
-    bleu_tasks: list[TranslationTask],
-    rouge_tasks: list[WritingTask],
-    retrieval_tasks: list[RetrievalTask],
-) -> list[str]:
-    """Return warnings about measurements that are asked for, but impossible on a split."""
-    valid = recipe.valid
-    place = f"the {split} split of {recipe.data}"
-    warnings = []
-    if valid.eval_bleu and not any(task.metric == "bleu" for task in bleu_tasks):
-        warnings.append(_why_no_bleu(recipe, place))
-    if valid.eval_rouge and not rouge_tasks:
-        warnings.append(
-            "no ROUGE: no stream of the run writes text from a table (summarize, respond)"
-        )
-    if valid.eval_retrieval and not retrieval_tasks:
-        warnings.append(
-            f"no retrieval: {place} has no pairs of this run's languages, or the run no encoder"
-        )
-    return warnings
+def aligned_rows(
+    data: DataFolder, split: str, pair: tuple[str, str], limit: int | None
+) -> tuple[list[Ids], list[Ids]]:
+    """Return the token ids of both sides of the first `limit` (None: all) sentence pairs of a split."""
+    first, second = data.pair(split, *pair)
+    count = len(first)
+    if limit is not None:
+        count = min(limit, count)
+    first_rows = [first[row] for row in range(count)]
+    second_rows = [second[row] for row in range(count)]
+    return first_rows, second_rows
 
 
-def _why_no_bleu(recipe: Recipe, place: str) -> str:
-    """Return a warning that says why there is no BLEU on a split; `place` names the split in words."""
-    streams = recipe.stream.values()
-    for stream in streams:
-        objective = stream.objective
-        if objective.input_kind.has_direction and objective.generates_text:
-            datasets = ", ".join(stream.dataset for stream in streams)
-            return f"no BLEU: {place} has no pairs of {datasets}"
-    return "no BLEU: no stream of the run learns to translate"
+def _fitting_lines(
+    sides: tuple[Sequence[Ids], Sequence[Ids]], longest: int
+) -> tuple[list[Ids], list[Ids]]:
+    """Return the pairs of lines of which neither side has more than `longest` tokens, side by side."""
+    fitting: tuple[list[Ids], list[Ids]] = ([], [])
+    for first_ids, second_ids in zip(*sides, strict=True):
+        if max(len(first_ids), len(second_ids)) <= longest:
+            fitting[0].append(first_ids)
+            fitting[1].append(second_ids)
+    return fitting
