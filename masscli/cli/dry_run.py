@@ -119,7 +119,7 @@ def _describe_memory(trainer: Trainer) -> Iterator[str]:
     from masscli.training.fsdp import local_part
     from masscli.training.metric_averager import peak_memory
 
-    trained = [local_part(parameter) for parameter in trainer.parts.names]
+    trained = [local_part(parameter) for parameter in trainer.parts.parameter_names]
     everything = [local_part(parameter) for parameter in trainer.model.parameters()]
     for stream in trainer.streams.values():
         everything += [

@@ -42,9 +42,9 @@ class CheckpointWriter:
             return
         # Everything that changes from update to update must be in the state, or a continued run would
         # differ.
-        self.parts.state.loss_scale = self.parts.scale.value
+        self.parts.state.loss_scale = self.parts.loss_scale.value
         self.parts.state.updates_since_overflow = (
-            self.parts.scale.updates_since_overflow
+            self.parts.loss_scale.updates_since_overflow
         )
         with self.averaged_weights():
             yield from self._write_checkpoint(metrics, score, is_best)
@@ -56,11 +56,9 @@ class CheckpointWriter:
 
         Without `--ema-decay` the context changes nothing.
         """
-        return (
-            nullcontext()
-            if self.parts.average is None
-            else self.parts.average.swapped_in()
-        )
+        if self.parts.weight_average is None:
+            return nullcontext()
+        return self.parts.weight_average.swapped_in()
 
     def _write_checkpoint(
         self, metrics: Mapping[str, float], score: float | None, is_best: bool
@@ -73,13 +71,17 @@ class CheckpointWriter:
         # Gathering is collective: every process takes part, and rank 0 writes.
         weights = gather_tensors(self.parts.model.state_dict())
         optimizer_tensors = gather_tensors(
-            optimizer_state(self.parts.optimizer, self.parts.names)
+            optimizer_state(self.parts.optimizer, self.parts.parameter_names)
         )
         if distributed.rank == 0:
             objective_tensors = {}
             for stream in self.parts.streams.values():
                 for name, tensor in stream.objective.state_dict().items():
                     objective_tensors[f"{stream.name}.{name}"] = tensor
+            # While the model has the averaged weights, the average has the trained ones.
+            trained = None
+            if self.parts.weight_average is not None:
+                trained = self.parts.weight_average.values
             folder = self.parts.folder / "checkpoints"
             path = saving.save_checkpoint(
                 folder,
@@ -90,8 +92,7 @@ class CheckpointWriter:
                 weights,
                 objective_tensors,
                 optimizer_tensors,
-                # While the model has the averaged weights, the trained weights are stored in `average`.
-                self.parts.average.values if self.parts.average is not None else None,
+                trained,
             )
             self.kept.add(self.parts.state.step, score, self.parts.state.ends_epoch)
             try:

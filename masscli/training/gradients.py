@@ -47,8 +47,8 @@ class Gradients:
         self.recipe = parts.recipe
         self.train_step = parts.train_step
         self.streams = parts.streams
-        self.parameters = list(parts.names)
-        self.scale = parts.scale
+        self.parameters = list(parts.parameter_names)
+        self.loss_scale = parts.loss_scale
         self.state = parts.state
         self.device = parts.device
         self.sharded = any(is_sharded(p) for p in parts.model.parameters())
@@ -250,7 +250,7 @@ class Gradients:
         stream = self.streams[planned.stream]
         # A reused list keeps the loss weights of the update for which it was drawn.
         drawn_at = self.state.step - self.state.step % train.batch_reuse
-        weight = stream.loss_weight.value_at(drawn_at) * self.scale.value
+        weight = stream.loss_weight.value_at(drawn_at) * self.loss_scale.value
         own_targets = _count_targets(batches)
         factors = {}
         for term, term_weight in stream.objective.weights.items():

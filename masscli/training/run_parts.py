@@ -43,16 +43,18 @@ class RunParts:
         self.optimizer = optimizer
         self.state = state
         self.device = next(self.model.parameters()).device
-        self.names = _name_parameters(self.model, streams)
+        self.parameter_names = _name_parameters(self.model, streams)
         """The name of each trained parameter of the model and of the objectives (`objective.STREAM.NAME`)."""
         uses_fp16 = self.model.compute_dtype == torch.float16
-        self.scale = LossScale(
+        self.loss_scale = LossScale(
             uses_fp16, state.loss_scale, state.updates_since_overflow
         )
-        self.average: WeightAverage | None = None
+        self.weight_average: WeightAverage | None = None
         """The moving average of the weights; None without `--ema-decay`."""
         if recipe.optim.ema_decay:
-            self.average = WeightAverage(self.names, recipe.optim.ema_decay)
+            self.weight_average = WeightAverage(
+                self.parameter_names, recipe.optim.ema_decay
+            )
 
 
 def _name_parameters(

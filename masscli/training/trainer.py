@@ -199,7 +199,7 @@ class Trainer:
             self.state.pending_validation = ""
             started = time.monotonic()
             progress.lr = self._learning_rate()
-            progress.grad_norm = self.updater.make(
+            progress.grad_norm = self.updater.make_update(
                 planned, prepared, averager, progress.lr
             )
             progress.epoch = planned[-1].epoch
@@ -210,20 +210,26 @@ class Trainer:
             is_first = self.state.step == progress.first_step
             if is_first or self.state.step % self.recipe.train.log_interval == 0:
                 yield self._report(averager, progress)
+            # What would be due between two uses of a list is due after the last one.
+            if not self._between_lists():
+                continue
+            self._count_epochs(progress)
             yield from self._validate_or_save_if_due(progress)
-            if self._between_lists():
-                save = self._heed_signals(progress)
-                if save and progress.saved_at != self.state.step:
-                    yield from self.writer.save({})
-                    progress.saved_at = self.state.step
-                if progress.interrupted:
-                    return
+            save = self._heed_signals(progress)
+            if save and progress.saved_at != self.state.step:
+                yield from self.writer.save({})
+                progress.saved_at = self.state.step
+            if progress.interrupted:
+                return
+
+    def _count_epochs(self, progress: Progress) -> None:
+        """Record how often the first stream has been read, and whether this list has completed an epoch."""
+        progress.epochs_before = progress.epochs_now
+        progress.epochs_now = self._complete_epochs()
+        self.state.ends_epoch = progress.epochs_now > progress.epochs_before
 
     def _validate_or_save_if_due(self, progress: Progress) -> Iterator[Event]:
-        if self._between_lists():
-            progress.epochs_before = progress.epochs_now
-            progress.epochs_now = self._complete_epochs()
-            self.state.ends_epoch = progress.epochs_now > progress.epochs_before
+        """Validate and save the model if a validation is due, or else save it if a checkpoint is due."""
         saving = self.recipe.checkpoint
         valid = self.recipe.valid
         validate_interval = valid.validate_interval_updates
@@ -308,11 +314,8 @@ class Trainer:
         """Return whether something is due after this update, by its interval in updates or in epochs.
 
         It is due every `interval` updates (0: not by updates) and every `epochs` epochs of the first stream
-        (None: not by epochs). Nothing is due while a list of micro-batches is still to be reused; it is then
-        due after the last use.
+        (None: not by epochs). This is asked only between two lists of micro-batches.
         """
-        if not self._between_lists():
-            return False
         # If lists are reused, the exact multiple may be inside a list.
         if interval and self.state.step % interval < self.recipe.train.batch_reuse:
             return True
@@ -482,7 +485,7 @@ class Trainer:
             targets=int(averager.target_counts.sum()),
             padding=averager.padding_share(),
             seconds=averager.seconds,
-            loss_scale=self.parts.scale.value,
+            loss_scale=self.parts.loss_scale.value,
             overflows=self.state.overflows,
             oom_retries=self.state.oom_retries,
             memory=peak_memory(self.device),

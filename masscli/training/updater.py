@@ -47,10 +47,10 @@ class ParameterUpdater:
     ) -> None:
         self.recipe = parts.recipe
         self.model = parts.model
-        self.names = parts.names
+        self.parameter_names = parts.parameter_names
         self.optimizer = parts.optimizer
-        self.scale = parts.scale
-        self.average = parts.average
+        self.loss_scale = parts.loss_scale
+        self.weight_average = parts.weight_average
         self.state = parts.state
         self.device = parts.device
         self.gradients = gradients
@@ -59,7 +59,7 @@ class ParameterUpdater:
         self._first_loss: float | None = None
         self._updates_far_above = 0
 
-    def make(
+    def make_update(
         self,
         planned: Sequence[PlannedBatch],
         prepared: Sequence[PreparedBatch],
@@ -82,8 +82,8 @@ class ParameterUpdater:
         finite = math.isfinite(grad_norm)
         if finite:
             self._clip_and_step(grad_norm)
-            self.scale.record_success()
-        elif self.scale.enabled:
+            self.loss_scale.record_success()
+        elif self.loss_scale.enabled:
             self._skip_overflow()
         else:
             self._fail(loss_sums, target_counts, grad_norm)
@@ -100,10 +100,13 @@ class ParameterUpdater:
 
     def gradient_norm(self) -> float:
         """Return the L2 norm of the gradient of all trained parameters, with the loss scale divided out."""
-        gradients = (
-            parameter.grad for parameter in self.names if parameter.grad is not None
+        return (
+            total_norm(self._present_gradients(), self.device) / self.loss_scale.value
         )
-        return total_norm(gradients, self.device) / self.scale.value
+
+    def _present_gradients(self) -> list[Tensor]:
+        """Return the gradients of those trained parameters that have one."""
+        return [p.grad for p in self.parameter_names if p.grad is not None]
 
     def _clip_and_step(self, grad_norm: float) -> None:
         """Divide the gradient by the loss scale, clip it at `--clip-norm`, and update the parameters.
@@ -115,24 +118,25 @@ class ParameterUpdater:
         # The small number is that of torch's clip_grad_norm_ and fairseq.
         clip_factor = min(1.0, clip_norm / (grad_norm + 1e-6)) if clip_norm else 1.0
         # Clipping and the loss scale are one factor, so gradients are multiplied once or not at all.
-        factor = clip_factor / self.scale.value
+        factor = clip_factor / self.loss_scale.value
         if factor != 1.0:
-            gradients = [local_part(p.grad) for p in self.names if p.grad is not None]
-            torch._foreach_mul_(gradients, factor)
+            torch._foreach_mul_(
+                [local_part(g) for g in self._present_gradients()], factor
+            )
         self.optimizer.step()
         self.frozen_rows.restore()
-        if self.average is not None:
-            self.average.update(self.state.step)
+        if self.weight_average is not None:
+            self.weight_average.update(self.state.step)
 
     def _skip_overflow(self) -> None:
         """Count an overflow of fp16 and lower the loss scale.
 
         Raises MasscliError if the scale falls below `--min-loss-scale`.
         """
-        self.scale.record_overflow()
+        self.loss_scale.record_overflow()
         self.state.overflows += 1
         smallest = self.recipe.train.min_loss_scale
-        if self.scale.value < smallest:
+        if self.loss_scale.value < smallest:
             raise MasscliError(
                 f"update {self.state.step + 1}: the loss scale fell below {smallest}: "
                 "gradients overflow fp16",
@@ -146,7 +150,7 @@ class ParameterUpdater:
         the examples that may be responsible. All processes must call this together.
         """
         first_bad = "none"
-        for parameter, name in self.names.items():
+        for parameter, name in self.parameter_names.items():
             if parameter.grad is not None and not bool(
                 torch.isfinite(local_part(parameter.grad)).all()
             ):

@@ -48,7 +48,7 @@ def gradient(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
             kept.update(
                 {
                     name: p.grad.clone()
-                    for p, name in updater.names.items()
+                    for p, name in updater.parameter_names.items()
                     if p.grad is not None
                 }
             )
@@ -107,7 +107,7 @@ def by_hand(trainer: Trainer, parts: Parts, reduction: str) -> dict[str, Tensor]
             * trainer.streams[stream].objective.weights[term]
             * mean
         )
-    names = {name: p for p, name in trainer.parts.names.items()}
+    names = {name: p for p, name in trainer.parts.parameter_names.items()}
     gradients = torch.autograd.grad(loss, list(names.values()), allow_unused=True)
     return {name: g for name, g in zip(names, gradients, strict=True) if g is not None}
 

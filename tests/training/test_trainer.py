@@ -660,7 +660,7 @@ def test_a_gradient_that_is_no_number_stops_the_run(
     def spoil(updater: ParameterUpdater) -> None:
         next(
             p
-            for p, name in updater.names.items()
+            for p, name in updater.parameter_names.items()
             if name == "decoder.layers.0.fc1.weight"
         ).grad[0, 0] = math.nan  # type: ignore[index]
 
@@ -820,15 +820,15 @@ def test_overflow_skips_the_update_and_halves_the_scale(
     toy: Path, tmp_path: Path
 ) -> None:
     trainer, _ = build(recipe(toy, tmp_path, "train.precision=fp16", streams=PAIRS))
-    trainer.parts.scale.value = 2.0**28
-    before = [p.detach().clone() for p in trainer.parts.names]
+    trainer.parts.loss_scale.value = 2.0**28
+    before = [p.detach().clone() for p in trainer.parts.parameter_names]
     events = []
     for event in trainer.run():
         events.append(event)
         if isinstance(event, Stepped) and event.overflows == event.step:
             assert all(
                 torch.equal(p, b)
-                for p, b in zip(trainer.parts.names, before, strict=True)
+                for p, b in zip(trainer.parts.parameter_names, before, strict=True)
             )
             assert not event.losses and event.loss_scale == 2.0 ** (28 - event.step)
     skipped = steps(events)[-1].overflows
@@ -840,7 +840,7 @@ def test_overflow_skips_the_update_and_halves_the_scale(
         10 - skipped,
     )
     continued, _ = build(recipe(toy, tmp_path, "train.precision=fp16", streams=PAIRS))
-    assert continued.parts.scale.value == state.loss_scale
+    assert continued.parts.loss_scale.value == state.loss_scale
 
 
 def test_endless_overflow_is_given_up(toy: Path, tmp_path: Path) -> None:
@@ -853,7 +853,7 @@ def test_endless_overflow_is_given_up(toy: Path, tmp_path: Path) -> None:
             streams=PAIRS,
         )
     )
-    trainer.parts.scale.value = 2.0**34
+    trainer.parts.loss_scale.value = 2.0**34
     with pytest.raises(MasscliError) as error:
         list(trainer.run())
     assert (

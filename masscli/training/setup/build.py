@@ -145,7 +145,9 @@ def build(
     if last is not None and not dry_run:
         repair_links(folder, recipe, last, kept.scores)
     if last is not None:
-        restore_optimizer_state(optimizer, parts.names, last.optimizer_state())
+        restore_optimizer_state(
+            optimizer, parts.parameter_names, last.optimizer_state()
+        )
         _restore_trained_weights(parts, last)
     return trainer, notes + warnings
 
@@ -229,7 +231,7 @@ def _restore_trained_weights(parts: RunParts, last: Checkpoint) -> None:
     """
     trained = last.trained_weights()
     with torch.no_grad():
-        for parameter, name in parts.names.items():
+        for parameter, name in parts.parameter_names.items():
             if name in trained:
                 parameter.copy_(trained[name])
 

@@ -107,7 +107,7 @@ def updates(name: str, trainer: Trainer, prepared: PreparedBatch) -> Contestant:
         group["lr"] = 0.0
     trainer.model.train()
     stream.objective.train()
-    parameters = list(trainer.parts.names)
+    parameters = list(trainer.parts.parameter_names)
     targets = sum(prepared.batch.counts.values())
 
     def turn(seconds: float) -> Value:

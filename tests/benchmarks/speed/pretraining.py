@@ -110,7 +110,7 @@ def masscli_update(trainer: Trainer, batch: Batch, name: str) -> Contestant:
     [stream] = trainer.streams.values()
     trainer.model.train()
     stream.objective.train()
-    parameters = list(trainer.parts.names)
+    parameters = list(trainer.parts.parameter_names)
     tokens = float(tokens_read(batch))
 
     def step() -> float:
