@@ -31,6 +31,15 @@ class Schedule:
                 )
         return self.points[-1][1]
 
+    def zero_from(self) -> float:
+        """Return the update from which on the value stays 0: 0 if it always is, infinity if it does not."""
+        update = math.inf
+        for point, value in reversed(self.points):
+            if value:
+                break
+            update = point
+        return update
+
 
 def parse_schedule(text: str) -> Schedule:
     """Parse a number, which is a constant schedule, or XLM's `UPDATE:VALUE,...`.

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from masscli.__main__ import run as masscli
 from masscli.checkpoint.checkpoint import Checkpoint, saved_checkpoints
 from masscli.core.errors import MasscliError
 from masscli.data.batches.sampler import Position
@@ -94,6 +95,31 @@ def test_validation_waits_or_is_off(toy: Path, tmp_path: Path) -> None:
             )
         )
     assert error.value.message == "--patience: validation is off"
+
+
+def test_nothing_is_waited_for_that_no_validation_can_tell(
+    toy: Path, tmp_path: Path
+) -> None:
+    """The data have a valid split, but no examples of the only stream in it."""
+    lines = (toy.parent / "train.en").read_bytes()
+    for name in ("train.en", "train.de", "mono"):
+        (tmp_path / name).write_bytes(lines)
+    data = tmp_path / "data"
+    args = ["--langs", "en,de", "--trainpref", str(tmp_path / "train")]
+    args += ["--mono", f"valid.en={tmp_path / 'mono'}", "--spm-model", str(toy)]
+    assert masscli(["preprocess", *args, "--destdir", str(data)]) == 0
+    for change, flag in (
+        ("checkpoint.patience=2", "--patience"),
+        ("optim.lr_scheduler=reduce_lr_on_plateau", "--lr-scheduler reduce_lr_on_plateau"),
+        ("valid.expected_curve=loss=1:2-3", "--expected-curve"),
+        ("checkpoint.best_metric=ppl", "--best-metric ppl"),
+    ):  # fmt: skip
+        with pytest.raises(MasscliError) as error:
+            build(recipe(data, tmp_path / "run", change, streams=PAIRS))
+        said = f"{flag}: no stream of the run has valid examples in {data}"
+        assert error.value.message == said
+    _, notes = build(recipe(data, tmp_path / "run", streams=PAIRS))
+    assert f"pairs is not validated: {data}: has no valid pairs en-de" in notes
 
 
 def test_nothing_is_saved_without_a_wish_to(toy: Path, tmp_path: Path) -> None:

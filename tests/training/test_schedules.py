@@ -12,7 +12,9 @@ from masscli.__main__ import run as masscli
 from masscli.core.config import ConfigError
 from masscli.core.errors import MasscliError
 from masscli.training.config import OptimConfig
+from masscli.training.recipe import Recipe
 from masscli.training.setup.build import build
+from masscli.training.setup.goals import check_end
 from tests.toy import recipe
 from tests.training.test_trainer import STILL, end, same_run, steps, train
 
@@ -132,13 +134,76 @@ def test_what_a_schedule_lacks_is_said(
             ["--max-update", "5", "--lr-scheduler", "wsd", "--decay-updates", "6"],
             "--decay-updates 6 is more than --max-update 5",
         ),
+        (
+            ["--lr", "0.01", "--lr-scheduler", "linear", "--end-lr", "0.1"],
+            "--end-lr 0.1 is above the peak --lr 0.01",
+        ),
+        (
+            ["--lr", "0.01", "--stop-min-lr", "0.01"],
+            "--stop-min-lr 0.01 is not below the peak --lr 0.01, where the run would end",
+        ),
+        (
+            ["--max-update", "5", "--validate-after-updates", "6"],
+            "--validate-after-updates 6 is above --max-update 5, so that nothing would be validated",
+        ),
     ):
         assert masscli([*command, *options]) == 2
         assert message in capsys.readouterr().err
+        assert not (tmp_path / "run").exists()
     with pytest.raises(MasscliError) as error:
         plateau = "optim.lr_scheduler=reduce_lr_on_plateau"
         build(recipe(toy, tmp_path, plateau, "valid.valid_subset=test"))
     assert "has no test split" in error.value.message
+
+
+@pytest.mark.parametrize(
+    ("warmup", "is_too_long"), [(4, False), (5, True), (4000, True)]
+)
+def test_a_warm_up_that_fills_the_run_is_told_of(
+    warmup: int, is_too_long: bool, toy: Path, tmp_path: Path
+) -> None:
+    """After 5 updates of 5 the rate has come to four fifths of --lr."""
+    changes = (
+        f"optim.warmup_updates={warmup}",
+        "optim.lr=0.01",
+        "train.max_update=5",
+    )
+    _, notes = build(recipe(toy, tmp_path, *changes))
+    said = f"warning: --warmup-updates {warmup} is not below --max-update 5: the learning rate stays below --lr 0.01"
+    assert (said in notes) == is_too_long
+
+
+@pytest.mark.parametrize(
+    ("weights", "update"),
+    [(("0", "0"), 0), (("0:1,3:0", "0"), 3), (("0:1,3:0", "0:0,2:1,4:0"), 4)],
+)
+def test_a_run_that_learns_nothing_any_more_is_refused(
+    weights: tuple[str, str], update: int, toy: Path, tmp_path: Path
+) -> None:
+    """Up to the update where the last loss weight becomes 0, the run may go on."""
+    first, second = weights
+
+    def run(max_update: int) -> Recipe:
+        streams = {
+            "first": {"dataset": "en", "objective": {"name": "mass"}, "loss_weight": first},
+            "second": {"dataset": "de", "objective": {"name": "mass"}, "loss_weight": second},
+        }  # fmt: skip
+        return recipe(toy, tmp_path, f"train.max_update={max_update}", streams=streams)
+
+    with pytest.raises(MasscliError) as error:
+        check_end(run(update + 1))
+    assert (
+        error.value.message
+        == f"nothing is learned from update {update} on, where all loss weights are 0"
+    )
+    if update:
+        check_end(run(update))
+
+
+def test_a_stream_that_is_never_trained_is_told_of(toy: Path, tmp_path: Path) -> None:
+    _, notes = build(recipe(toy, tmp_path, "stream.mass.loss_weight=0"))
+    said = [note for note in notes if "never trained" in note]
+    assert said == ["warning: mass is never trained: its loss weight is 0"]
 
 
 def test_a_run_ends_when_its_hours_are_over_and_continues(

@@ -46,6 +46,7 @@ from masscli.training.setup.notes import (
     note_export,
     note_kept_warmup,
     note_long_warmup,
+    note_untrained_streams,
 )
 from masscli.training.setup.run_context import RunCheckpoints, RunContext
 from masscli.training.setup.run_folder import (
@@ -120,6 +121,7 @@ def build(
         for name in recipe.stream
     ]
     notes += note_data(recipe, streams, context.data, framing)
+    notes += note_untrained_streams(streams)
     if last is None:
         notes += note_long_warmup(recipe, streams[0], state)
         notes += note_export(recipe)

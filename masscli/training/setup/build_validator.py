@@ -83,16 +83,31 @@ def build_validator(
     validator = replace(
         validators[first], others={split: validators[split] for split in others}
     )
-    metric = recipe.checkpoint.best_metric
     # Checked before training, because the first validation may come hours later.
-    if validator and metric not in validator.names:
-        raise MasscliError(
-            f"--best-metric {metric}: is not measured",
-            f"choose one of {', '.join(validator.names)}",
+    if validator:
+        _check_measured(recipe, validator)
+    else:
+        _refuse_validation_options(
+            recipe,
+            f"no stream of the run has {first} examples in {recipe.data}",
+            f"preprocess some, such as with --{first}pref; or leave it out",
         )
-    _check_expected_curve(recipe, validator)
     # Splits may share a warning.
     return validator, list(dict.fromkeys(warnings))
+
+
+def _check_measured(recipe: Recipe, validator: Validator) -> None:
+    """Raise MasscliError if the metric of --best-metric or of --expected-curve is not measured."""
+    curve = recipe.valid.expected_curve.partition("=")[0]
+    for flag, metric in (
+        ("--best-metric", recipe.checkpoint.best_metric),
+        ("--expected-curve", curve),
+    ):
+        if metric and metric not in validator.names:
+            raise MasscliError(
+                f"{flag} {metric}: is not measured",
+                f"choose one of {', '.join(validator.names)}",
+            )
 
 
 def _refuse_validation_options(recipe: Recipe, problem: str, hint: str) -> None:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from masscli.checkpoint.checkpoint import Checkpoint
-from masscli.core.config import Problem, from_dict, is_changed, suggest, to_dict
+from masscli.core.config import Problem, from_dict, is_changed, to_dict
 from masscli.core.errors import MasscliError
 from masscli.core.files import real_path
 from masscli.core.folder_kinds import require_kind
 from masscli.models.config import ModelConfig
-from masscli.objectives.input_kinds import InputKind
 from masscli.training.config import OptimConfig
-from masscli.training.events import EVENT_SINKS
 from masscli.training.recipe import Recipe, StreamConfig
 from masscli.training.setup.architecture import (
     adapt_objectives,
@@ -25,6 +23,7 @@ from masscli.training.setup.architecture import (
     needed_stacks,
     single_stack,
 )
+from masscli.training.setup.goals import check_end, check_goals, check_rates
 from masscli.training.setup.request import TrainRequest
 from masscli.training.setup.run_context import RunContext
 from masscli.training.setup.streams import fill_from_data, select_streams
@@ -40,9 +39,6 @@ DEFAULT_LR = 5e-4
 DEFAULT_LR_IMPORTED = 7.5e-5
 """The same for a model that begins with imported weights, which were trained for long. It is 5e-5 for a width
 of 768, the largest of the rates that Devlin et al. (2019, appendix A.3) recommend for BERT-base."""
-
-ENDLESS_SCHEDULES = ("inverse_sqrt", "constant", "reduce_lr_on_plateau")
-"""Learning-rate schedules that do not depend on the number of the last update."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +85,7 @@ def compose(request: TrainRequest) -> ComposedRun:
         model_options, stacks, context.languages(streams), recipe, initial
     )
     check_init(recipe, to_dict(model))
-    _check_goals(recipe, streams)
+    check_goals(recipe, streams)
     recipe = _with_learning_rate(recipe, model, last, initial)
     recipe = replace(recipe, model=model, stream=streams, save_dir=save_dir)
 
@@ -99,6 +95,8 @@ def compose(request: TrainRequest) -> ComposedRun:
     unused = check_unused_options(recipe, request)
     check_lengths(recipe)
     check_shared_layers(recipe)
+    check_rates(recipe)
+    check_end(recipe)
     return ComposedRun(recipe, context, unused)
 
 
@@ -227,95 +225,3 @@ def _with_learning_rate(
     if warmup is None:
         warmup = default_warmup(recipe.train.max_update)
     return replace(recipe, optim=replace(recipe.optim, lr=lr, warmup_updates=warmup))
-
-
-def _check_goals(recipe: Recipe, streams: Mapping[str, StreamConfig]) -> None:
-    """Raise MasscliError if event sinks, schedule, warm start, best metric or --eval-* do not fit the run."""
-    _check_event_sinks(recipe)
-    _check_schedule(recipe)
-    _check_warm_start(recipe, streams)
-    _check_best_metric(
-        recipe, [stream.objective.input_kind for stream in streams.values()]
-    )
-
-
-def _check_event_sinks(recipe: Recipe) -> None:
-    """Raise MasscliError if --event-sinks names one that is not installed."""
-    known = list(EVENT_SINKS.names())
-    for name in recipe.train.event_sinks:
-        if name not in known:
-            raise MasscliError(
-                f"--event-sinks: no event sink called {name!r}{suggest(name, known)}"
-            )
-
-
-def _check_schedule(recipe: Recipe) -> None:
-    schedule = recipe.optim.lr_scheduler
-    max_update = recipe.train.max_update
-    if schedule not in ENDLESS_SCHEDULES and max_update is None:
-        raise MasscliError(
-            f"--lr-scheduler {schedule} needs to know the last update",
-            "add --max-update N",
-        )
-    decay = recipe.optim.decay_updates
-    if schedule == "wsd" and decay is not None and decay > (max_update or 0):
-        raise MasscliError(
-            f"--decay-updates {decay} is more than --max-update {max_update}",
-            "lower it",
-        )
-
-
-def _check_warm_start(recipe: Recipe, streams: Mapping[str, StreamConfig]) -> None:
-    """Raise MasscliError if the first updates, in which an objective does not train the model, do not fit.
-
-    ELECTRA can train only its generator at first, and then copy its weights to the model. The run must be
-    longer than that, and cannot be combined with --init-from, whose weights would be replaced.
-    """
-    # The model is trained as soon as one of the streams has passed its warm start.
-    updates = min(stream.objective.warm_start_updates for stream in streams.values())
-    last_update = recipe.train.max_update
-    if last_update is not None and 0 < last_update <= updates:
-        raise MasscliError(
-            f"--max-update {last_update}: the model learns nothing in the first {updates} updates",
-            "raise it",
-        )
-    # ELECTRA copies the weights of its generator after these updates.
-    if updates and recipe.init_from:
-        raise MasscliError(
-            f"--init-from {recipe.init_from}: its weights would be replaced after {updates} updates",
-            "leave it out, or choose another --variant",
-        )
-
-
-def _check_best_metric(recipe: Recipe, input_kinds: Sequence[InputKind]) -> None:
-    """Raise MasscliError if --best-metric names a metric for which an --eval-* option or a stream is missing.
-
-    The metrics in question are bleu, rouge and roundtrip. This also refuses --eval-roundtrip without a stream
-    of back-translation.
-    """
-    metric = recipe.checkpoint.best_metric
-    valid = recipe.valid
-    if metric == "bleu" and not valid.eval_bleu:
-        raise MasscliError(
-            "--best-metric bleu needs translations of the validation set",
-            "add --eval-bleu",
-        )
-    if metric.rpartition(".")[2].startswith("rouge") and not valid.eval_rouge:
-        raise MasscliError(
-            f"--best-metric {metric} needs outputs of the validation set",
-            "add --eval-rouge",
-        )
-    if metric == "bleu" and not any(kind.has_direction for kind in input_kinds):
-        raise MasscliError(
-            "--best-metric bleu needs a stream of pairs", "use --best-metric loss"
-        )
-    if metric == "roundtrip" and not valid.eval_roundtrip:
-        raise MasscliError(
-            "--best-metric roundtrip needs translations of the validation set there and back",
-            "add --eval-roundtrip",
-        )
-    if valid.eval_roundtrip and not any(kind.makes_sources for kind in input_kinds):
-        raise MasscliError(
-            "--eval-roundtrip needs a stream of back-translation",
-            "add --task backtranslate, or leave it out",
-        )

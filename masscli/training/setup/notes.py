@@ -15,7 +15,8 @@ from masscli.training.config import TrainConfig
 from masscli.training.learning_rate import learning_rate
 from masscli.training.recipe import Recipe
 from masscli.training.setup.build_streams import side_limits
-from masscli.training.setup.compose import ENDLESS_SCHEDULES, default_warmup
+from masscli.training.setup.compose import default_warmup
+from masscli.training.setup.goals import ENDLESS_SCHEDULES
 from masscli.training.stream import Stream
 from masscli.training.validation import Validator
 
@@ -113,14 +114,29 @@ def note_best_metric(recipe: Recipe, validator: Validator) -> list[str]:
     ]
 
 
-def note_long_warmup(recipe: Recipe, first: Stream, state: RunState) -> list[str]:
-    """Return a warning if the warm-up takes over a quarter of a run whose end is given by --max-epoch.
+def note_untrained_streams(streams: Sequence[Stream]) -> list[str]:
+    """Return a warning for each stream whose loss weight is 0 in the whole run: it is validated at most."""
+    return [
+        f"warning: {stream.name} is never trained: its loss weight is 0"
+        for stream in streams
+        if stream.loss_weight.zero_from() == 0
+    ]
 
-    The default warm-up does not take the number of updates in such a run into account. `first` is the first
+
+def note_long_warmup(recipe: Recipe, first: Stream, state: RunState) -> list[str]:
+    """Return a warning if the warm-up is too long for the run; else an empty list.
+
+    A run with --max-update should be longer than the warm-up; a default warm-up is. The default does not take
+    --max-epoch into account, so a warm-up of over a quarter of such a run is too long. `first` is the first
     stream, whose epochs count.
     """
     train = recipe.train
     warmup = recipe.optim.warmup_updates or 0
+    if train.max_update is not None and warmup >= train.max_update:
+        return [
+            f"warning: --warmup-updates {warmup} is not below --max-update {train.max_update}: "
+            f"the learning rate stays below --lr {recipe.optim.lr:g}"
+        ]
     if train.max_update is not None or train.max_epoch is None or not warmup:
         return []
     # The epochs are those of the first stream, which gives a share of the micro-batches.

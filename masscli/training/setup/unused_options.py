@@ -150,6 +150,11 @@ def section_rules(recipe: Recipe) -> dict[str, tuple[UnusedOption, ...]]:
                 "keep_last keep_best keep_last_epochs keep_optimizer_states",
                 "--no-save saves no checkpoints",
             ),
+            UnusedOption(
+                valid.disable_validation,
+                "keep_best",
+                "no checkpoint is best with --disable-validation",
+            ),
         ),
         "valid": (
             UnusedOption(

@@ -85,6 +85,7 @@ DRAWN = f"{FORM} makes no pairs, and --masks dynamic draws by --seed"
         (["mlm", "--lr-scheduler", "constant"], ["--stop-min-lr", "1e-5"], "the rate of --lr-scheduler constant does not fall", ["mlm"]),
         (["mlm", "--optimizer", "adafactor"], ["--adam-eps", "1e-6"], "--optimizer adafactor has no such numbers", ["mlm"]),
         (["mlm", "--no-save"], ["--keep-last", "2"], "--no-save saves no checkpoints", ["mlm"]),
+        (["mlm", "--disable-validation"], ["--keep-best", "2"], "no checkpoint is best with --disable-validation", ["mlm"]),
         (["mlm", "--disable-validation"], ["--max-tokens-valid", "99"], "--disable-validation is given", ["mlm"]),
         (["mlm"], ["--max-span", "5"], "single tokens are masked without --span-p", ["mlm", "--span-p", "0.2"]),
         (["denoise"], ["--infill-length", "2"], "--infill-share 0 replaces nothing", ["denoise", "--infill-share", "0.3"]),
