@@ -205,10 +205,12 @@ class Electra(Objective):
         for head in (self.output, self.gate, self.baseline):
             if head is not None:
                 initialize_weights(head)
+        self.two_stage = config.variant == "two-stage"
         # While only the generator is trained, no other objective may change the model.
-        self.exclusive = config.variant == "two-stage"
-        if self.exclusive:
-            # A buffer, so that a continued run knows whether the weights have been copied.
+        self.exclusive = self.two_stage
+        if self.two_stage:
+            # Whether the generator's weights have been copied to the model: a buffer, so that a continued run
+            # knows it.
             self.register_buffer("handed", torch.zeros((), dtype=torch.bool))
 
     @property
@@ -246,7 +248,7 @@ class Electra(Objective):
 
         In other variants the list is empty.
         """
-        if not self.exclusive:
+        if not self.two_stage:
             return []
         # Only names and shapes are compared, so no memory is needed.
         with torch.device("meta"):
@@ -272,7 +274,7 @@ class Electra(Objective):
 
         In other variants nothing is done. `update` is the number of updates made so far.
         """
-        if not self.exclusive or self.get_buffer("handed"):
+        if not self.two_stage or self.get_buffer("handed"):
             return
         if update >= (self.options.generator_updates or 0):
             self.generator.copy_to(model)
@@ -284,7 +286,7 @@ class Electra(Objective):
         The generator's term is trained in the first stage, the model's in the second. In other variants, and
         in validation, the batch is returned unchanged.
         """
-        if not (self.exclusive and self.training):
+        if not (self.two_stage and self.training):
             return batch
         # A term without a count has no targets, and so no loss.
         term = self.model_term if self.get_buffer("handed") else "mlm"
