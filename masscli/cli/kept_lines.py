@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from masscli.data.storage.manifest import FilterStats, SideStats
@@ -14,6 +15,20 @@ MANY_UNKNOWN = 0.001
 """Share of unknown pieces in a text above which a warning is printed."""
 MANY_HELD_OUT = 0.01
 """Share of training lines that are also in valid or test, above which a warning is printed."""
+
+LOG_WIDTH = 140
+"""Width in columns of tables that are not printed on a terminal."""
+
+
+def report_console() -> Console:
+    """Return a console on standard error, since standard output is for results."""
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False)
+    # A log file is wider than the width that rich assumes for it.
+    if not console.is_terminal:
+        console.width = LOG_WIDTH
+    return console
 
 
 def table_of_lines(groups: Sequence[FilterStats]) -> Table:

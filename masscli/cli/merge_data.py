@@ -35,16 +35,11 @@ def run(
     ] = False,
 ) -> None:
     """Join the parts of a data folder, and print counts of kept and dropped lines."""
-    from rich.console import Console
-
-    from masscli.cli.kept_lines import line_warnings, table_of_lines
-    from masscli.cli.preprocess import LOG_WIDTH
+    from masscli.cli.kept_lines import line_warnings, report_console, table_of_lines
     from masscli.data.prepare.merge import merge_parts
 
     manifest = merge_parts(parts, destdir, overwrite)
-    console = Console(stderr=True, highlight=False)
-    if not console.is_terminal:
-        console.width = LOG_WIDTH
+    console = report_console()
     console.print(table_of_lines(manifest.filter_stats))
     for warning in line_warnings(manifest.filter_stats):
         console.print(f"warning: {warning}", markup=False, soft_wrap=True)

@@ -21,7 +21,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from masscli.cli.kept_lines import MANY_UNKNOWN, line_warnings, table_of_lines
+from masscli.cli.kept_lines import (
+    MANY_UNKNOWN,
+    line_warnings,
+    report_console,
+    table_of_lines,
+)
 from masscli.core.config import UnusedOption
 from masscli.core.errors import NO_ROOM, cannot_be_written
 from masscli.data.prepare.config import PreprocessConfig
@@ -40,21 +45,14 @@ MAX_COLUMN_NAME_WORDS = 5
 """Maximum number of words in a column name; a longer one is probably a sentence."""
 LABEL_ROWS = 1000
 """Number of values of a field that are examined to distinguish text from labels."""
-LOG_WIDTH = 140
-"""Width in columns of tables that are not printed on a terminal."""
 
 
 def run(config: PreprocessConfig) -> None:
     """Make a data folder, or encode one part of it, and print a report."""
-    from rich.console import Console
-
     from masscli.data.prepare.part import encode_part
     from masscli.data.prepare.pipeline import preprocess
 
-    # Standard output is for results; a log file is wider than the width that rich assumes for it.
-    console = Console(stderr=True, highlight=False)
-    if not console.is_terminal:
-        console.width = LOG_WIDTH
+    console = report_console()
     with _disk_errors_explained(config), _ConsoleProgress(console) as progress:
         if config.part is not None:
             encode_part(config, progress)
