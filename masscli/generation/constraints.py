@@ -2,8 +2,9 @@
 
 Special ids (padding, start, mask, language tags, ...) are never generated; the unknown piece is, with a
 penalty. Forbidden pieces get -inf, and the others keep the model's own log-probability, so that scores
-stay those of the model. A rule that forces a piece overrides all others: the end symbol at the length
-limit first, then a prefix. This module does not depend on the search strategy.
+stay those of the model. A rule that requires a piece overrides all others: the end symbol at the length
+limit first, then a prefix. Phrases are not handled here, but by the beam search itself (see
+masscli/generation/constrained_beam.py). This module does not depend on the search strategy.
 
 Shapes: S sentences, W rows each, V vocabulary size, t pieces so far.
 """
@@ -11,6 +12,7 @@ Shapes: S sentences, W rows each, V vocabulary size, t pieces so far.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -19,45 +21,57 @@ from masscli.generation.config import GenerationConfig
 from masscli.text.vocabulary import Vocabulary
 
 
+@dataclass(frozen=True, slots=True)
+class Requirements:
+    """What the outputs of S sentences must be like, as token ids; None requires nothing."""
+
+    limits: Sequence[int]
+    """The most pieces of each sentence's outputs, end symbol not counted."""
+    prefixes: Sequence[Sequence[int]] | None = None
+    """The pieces that each sentence's outputs begin with."""
+    phrases: Sequence[Sequence[Sequence[int]]] | None = None
+    """For each sentence, the phrases that its outputs contain. They are for beam search in one group, and
+    sampling ignores them."""
+    forced_tokens: Sequence[int] = ()
+    """Tokens that the decoder reads after its first input, before the prefix. They cost nothing, count in the
+    length that a score is divided by, but not in `limits`, and are not part of a hypothesis."""
+    allowed: Tensor | None = None
+    """(V,) bool: the only pieces that may be generated, besides the end symbol."""
+
+
 class Constraints:
     """The rules that say which piece may come next in each of the W rows of S sentences.
 
-    `limits` (S,) is the maximum number of pieces of each output, without the end symbol. `prefixes` are
-    the pieces that each output must begin with. `allowed` (V,) bool are the pieces that may be
-    generated (default: all); of special ids, only the end symbol, which always may, and the unknown
-    piece. `forced` are tokens that every output begins with, before its prefix, with log-probability 0;
-    `limits` and `prefixes` do not count them. `starts` (S,) are the decoder's first inputs, which count
-    as generated for the penalty of repetition; with None nothing does.
+    They follow from the options, from the vocabulary, whose special ids are never generated, and from the
+    requirements, except for phrases. `starts` (S,) are the decoder's first inputs, which count as generated
+    for the penalty of repetition.
     """
 
     def __init__(
         self,
         config: GenerationConfig,
         vocabulary: Vocabulary,
-        limits: Tensor,
-        prefixes: Sequence[Sequence[int]] | None,
-        device: torch.device,
-        allowed: Tensor | None = None,
-        forced: Sequence[int] = (),
-        starts: Tensor | None = None,
+        requirements: Requirements,
+        starts: Tensor,
     ) -> None:
-        self.forced = forced
-        self.starts = starts
         self.config = config
         self.vocabulary = vocabulary
-        self.device = device
+        self.starts = starts
+        self.device = starts.device
+        self.forced_tokens = requirements.forced_tokens
         # Limits and prefixes stay on the CPU, so that reading them does not wait for the accelerator.
         # The search counts forced tokens as steps, so they are added to the limits here.
-        self.limits = limits.cpu() + len(forced)
+        self.limits = torch.tensor(requirements.limits) + len(self.forced_tokens)
         self.shortest_limit = int(self.limits.min())
         forbidden = set(vocabulary.special_ids) - {vocabulary.eos, vocabulary.unk}
-        if allowed is not None:
-            forbidden.update((~allowed).nonzero()[:, 0].tolist())
+        if requirements.allowed is not None:
+            forbidden.update((~requirements.allowed).nonzero()[:, 0].tolist())
             # Whatever is forbidden, a hypothesis must be able to end.
             forbidden.discard(vocabulary.eos)
-        self.forbidden = torch.tensor(sorted(forbidden), device=device)
+        self.forbidden = torch.tensor(sorted(forbidden), device=self.device)
         # (S, longest prefix), with -1 after the end of a prefix.
         self.prefixes: Tensor | None = None
+        prefixes = requirements.prefixes
         if prefixes is not None and any(len(prefix) for prefix in prefixes):
             longest = max(map(len, prefixes))
             self.prefixes = torch.full((len(prefixes), longest), -1)
@@ -70,8 +84,7 @@ class Constraints:
         self.shortest_limit = int(self.limits.min())
         if self.prefixes is not None:
             self.prefixes = self.prefixes[sentences]
-        if self.starts is not None:
-            self.starts = self.starts[sentences.to(self.starts.device)]
+        self.starts = self.starts[sentences.to(self.device)]
 
     def apply(self, scores: Tensor, history: Tensor) -> None:
         """Apply forced pieces, penalties and bans in place to the scores (S, W, V) of the next piece.
@@ -80,23 +93,23 @@ class Constraints:
         tokens included.
         """
         step = history.shape[2]
-        if step < len(self.forced):
+        if step < len(self.forced_tokens):
             scores.fill_(-torch.inf)
-            scores[..., self.forced[step]] = 0.0
+            scores[..., self.forced_tokens[step]] = 0.0
             return
-        forced_pieces = self._forced_pieces(step)
-        if forced_pieces is None:
+        required = self._required_pieces(step)
+        if required is None:
             self._apply_rules(scores, history)
             return
-        forced_sentences = (forced_pieces >= 0).nonzero()[:, 0]
-        pieces = forced_pieces[forced_sentences].to(self.device)
-        sentences = forced_sentences.to(self.device)
-        # (F, W): the model's own scores of the F forced pieces, before any rule overwrites them.
-        forced_scores = scores[sentences, :, pieces]
+        bound = (required >= 0).nonzero()[:, 0]
+        pieces = required[bound].to(self.device)
+        sentences = bound.to(self.device)
+        # (F, W): the model's own scores of the F required pieces, before any rule overwrites them.
+        own_scores = scores[sentences, :, pieces]
         self._apply_rules(scores, history)
-        # A forced piece is the only one left, with the model's own score.
+        # A required piece is the only one left, with the model's own score.
         scores[sentences] = -torch.inf
-        scores[sentences, :, pieces] = forced_scores
+        scores[sentences, :, pieces] = own_scores
 
     def _apply_rules(self, scores: Tensor, history: Tensor) -> None:
         """Apply penalties and bans, which are the same for all sentences, in place to scores (S, W, V).
@@ -107,11 +120,9 @@ class Constraints:
 
         # The penalty of repetition also counts in the score, as in Hugging Face's beam search.
         if self.config.repetition_penalty != 1:
-            read = history
             # A decoder that begins with the end symbol has it from the first step on.
-            if self.starts is not None:
-                first = self.starts[:, None, None].expand(-1, history.shape[1], 1)
-                read = torch.cat([first, history], 2)
+            first = self.starts[:, None, None].expand(-1, history.shape[1], 1)
+            read = torch.cat([first, history], 2)
             repeated = scores.gather(2, read) * self.config.repetition_penalty
             scores.scatter_(2, read, repeated)
         scores.index_fill_(2, self.forbidden, -torch.inf)
@@ -121,26 +132,25 @@ class Constraints:
         # Before that, there is no n-gram that could be repeated.
         if 0 < self.config.no_repeat_ngram_size <= step:
             forbid_repeats(scores, history, self.config.no_repeat_ngram_size)
-        if step < len(self.forced) + self.config.min_len:
+        if step < len(self.forced_tokens) + self.config.min_len:
             scores[..., self.vocabulary.eos].fill_(-torch.inf)
 
-    def _forced_pieces(self, step: int) -> Tensor | None:
+    def _required_pieces(self, step: int) -> Tensor | None:
         """Return the piece (S,) that each sentence must take at position `step`, or -1 where it is free.
 
         That is the end symbol at the length limit, or else a piece of the prefix; the result is None where
-        all sentences are free. `step` counts from 0, the tokens of `forced` included, and must come after
-        these.
+        all sentences are free. `step` counts from 0, forced tokens included, and must come after these.
         """
-        prefix_step = step - len(self.forced)
+        prefix_step = step - len(self.forced_tokens)
         in_prefix = self.prefixes is not None and prefix_step < self.prefixes.shape[1]
         # This is the case in most steps.
         if not in_prefix and step < self.shortest_limit:
             return None
-        forced = torch.full_like(self.limits, -1)
+        required = torch.full_like(self.limits, -1)
         if self.prefixes is not None and in_prefix:
-            forced = self.prefixes[:, prefix_step]
+            required = self.prefixes[:, prefix_step]
         # The end symbol at the length limit overrides a prefix.
-        return torch.where(self.limits <= step, self.vocabulary.eos, forced)
+        return torch.where(self.limits <= step, self.vocabulary.eos, required)
 
 
 def forbid_repeats(scores: Tensor, history: Tensor, n: int) -> None:

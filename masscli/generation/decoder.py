@@ -11,7 +11,6 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain
 from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -24,6 +23,7 @@ from masscli.data.batches.batch import Ids, Tokens, pad
 from masscli.data.batches.framing import Framing
 from masscli.data.formats.pharaoh import Links
 from masscli.generation.config import GenerationConfig
+from masscli.generation.constraints import Requirements
 from masscli.generation.hypotheses import Hypothesis
 from masscli.generation.search import search
 from masscli.generation.shortlist import ReducedStepper, ReducedVocabulary, Shortlist
@@ -189,21 +189,29 @@ class Decoder:
             prefixes = [()] * len(sources)
         if phrases is None:
             phrases = [()] * len(sources)
-        # An output must have room for its prefix and phrases.
-        needed = []
-        for prefix, sentence_phrases in zip(prefixes, phrases, strict=True):
-            phrase_lengths = [len(phrase) for phrase in sentence_phrases]
-            needed.append(len(prefix) + sum(phrase_lengths))
+        # In the prompt of a single stack they have been read already.
+        forced = [] if self.single_stack else self.framing.forced_tokens(target)
+        limits = []
+        for ids, prefix, sentence_phrases in zip(
+            sources, prefixes, phrases, strict=True
+        ):
+            needed = len(prefix) + sum(map(len, sentence_phrases))
+            limits.append(self._length_limit(len(ids), needed))
 
         def decode(batch: list[int]) -> list[list[Hypothesis]]:
+            requirements = Requirements(
+                select(limits, batch),
+                select(prefixes, batch),
+                select(phrases, batch),
+                forced,
+                self.allowed,
+            )
             return self._search_batch(
                 select(sources, batch),
                 source,
                 target,
-                [self._length_limit(len(sources[i]), needed[i]) for i in batch],
-                select(prefixes, batch),
+                requirements,
                 select(sample_keys, batch),
-                select(phrases, batch),
             )
 
         lengths = [len(ids) for ids in sources]
@@ -233,53 +241,32 @@ class Decoder:
         sources: Sequence[Ids],
         source: str,
         target: str,
-        limits: Sequence[int],
-        prefixes: Sequence[Sequence[int]],
+        requirements: Requirements,
         sample_keys: Sequence[int],
-        phrases: Sequence[Sequence[Sequence[int]]],
     ) -> list[list[Hypothesis]]:
         """Return the n best outputs of each sentence of one batch.
 
-        `limits` has the most pieces of the outputs of each sentence; the other arguments are those of
-        `generate`.
+        The other arguments than `requirements` are those of `generate`.
         """
         start = self.framing.decoder_start(target)
-        # In the prompt of a single stack they have been read already.
-        forced = [] if self.single_stack else self.framing.forced_tokens(target)
-        vocabulary, allowed = self.framing.vocab, self.allowed
+        vocabulary = self.framing.vocab
         reduced, candidates = None, None
         # With a shortlist, the search is over the candidates of this batch, which are numbered from 0.
         if self.shortlist is not None:
-            needed = []
-            for prefix, sentence_phrases in zip(prefixes, phrases, strict=True):
-                needed.append(
-                    [start, *forced, *prefix, *chain.from_iterable(sentence_phrases)]
-                )
             framed = self._framed(sources, source, target)
             reduced = ReducedVocabulary(
-                self.shortlist, vocabulary, framed, needed, self.device
+                self.shortlist, vocabulary, framed, start, requirements, self.device
             )
             vocabulary, candidates = reduced.vocabulary, reduced.candidates
-            if allowed is not None:
-                allowed = allowed[candidates.ids.cpu()]
+            requirements = reduced.number_requirements(requirements)
             [start] = reduced.numbers([start])
-            forced = reduced.numbers(forced)
-            prefixes = reduced.number_rows(prefixes)
-            phrases = [
-                reduced.number_rows(sentence_phrases) for sentence_phrases in phrases
-            ]
         found = search(
             self._stepper(sources, source, target, self.config.beam, candidates),
             torch.full((len(sources),), start, device=self.device),
-            limits,
+            requirements,
             self.config,
             vocabulary,
-            prefixes=prefixes,
-            seed=self.seed,
-            keys=sample_keys,
-            allowed=allowed,
-            forced=forced,
-            phrases=phrases,
+            sample_seeds=[(self.seed, key) for key in sample_keys],
         )
         if reduced is None:
             return found

@@ -133,8 +133,10 @@ class HypothesisPool:
         # -inf in its last place.
         return torch.maximum(at_shortest, at_longest) <= self.scores[:, -1]
 
-    def take(self, sentences: list[int], limits: list[int]) -> list[list[Hypothesis]]:
-        """Return the hypotheses of the sentences with these indices, best first; the pool stays as it is.
+    def hypotheses(
+        self, sentences: list[int], limits: list[int]
+    ) -> list[list[Hypothesis]]:
+        """Return the hypotheses of the sentences with these indices, best first.
 
         `limits` are the length limits of these sentences, in pieces, which `Hypothesis.hit_max_len` is about.
         """

@@ -2,8 +2,8 @@
 
 A piece is drawn from the k most likely ones (Fan et al. 2018), from the most likely ones with total
 probability p (Holtzman et al. 2020), or from all; the temperature divides logits first. The random
-numbers of a sentence follow from the seed and the sentence's own key, so they depend on nothing else in
-its batch. Scores are the model's own, before temperature and truncation.
+numbers of a sentence follow from its own seeds, so they depend on nothing else in its batch. Scores are
+the model's own, before temperature and truncation.
 
 Shapes: S sentences, W rows each, N = S * W, V vocabulary size.
 """
@@ -24,7 +24,7 @@ from masscli.generation.topk import best_in_rows
 class SamplingStrategy:
     """The search strategy that draws each next piece at random, independently for each row.
 
-    `seed` and the whole number of each sentence in `keys` decide what is drawn. `steps` is the most pieces of
+    `seeds` has, for each sentence, the whole numbers that decide what is drawn. `steps` is the most pieces of
     an output, end symbol counted, and `eos` the id of the end symbol.
     """
 
@@ -32,18 +32,17 @@ class SamplingStrategy:
         self,
         config: GenerationConfig,
         eos: int,
-        seed: int,
-        keys: Sequence[int],
+        seeds: Sequence[Sequence[int]],
         steps: int,
         device: torch.device,
     ) -> None:
         self.config = config
         self.eos = eos
         self.step = 0
-        # All numbers are drawn beforehand, so they depend only on the key of the sentence.
+        # All numbers are drawn beforehand, so they depend only on the seeds of the sentence.
         draws = [
-            np.random.default_rng([seed, key]).random((steps, config.beam))
-            for key in keys
+            np.random.default_rng(numbers).random((steps, config.beam))
+            for numbers in seeds
         ]
         # (S, steps, W): a number in [0, 1) for every piece that may be drawn.
         self.draws = torch.from_numpy(np.stack(draws)).to(device)

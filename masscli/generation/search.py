@@ -26,9 +26,9 @@ from torch import Tensor
 
 from masscli.generation.beam import Beam, StepSelection
 from masscli.generation.config import GenerationConfig
-from masscli.generation.constraints import Constraints
+from masscli.generation.constrained_beam import ConstrainedBeam
+from masscli.generation.constraints import Constraints, Requirements
 from masscli.generation.hypotheses import Hypothesis, HypothesisPool
-from masscli.generation.lexical import ConstrainedBeam
 from masscli.generation.sampling import SamplingStrategy
 from masscli.generation.stepper import Stepper
 from masscli.text.vocabulary import Vocabulary
@@ -61,50 +61,29 @@ class SearchStrategy(Protocol):
 def search(
     stepper: Stepper,
     starts: Tensor,
-    limits: Sequence[int],
+    requirements: Requirements,
     config: GenerationConfig,
     vocabulary: Vocabulary,
-    *,
-    prefixes: Sequence[Sequence[int]] | None = None,
-    seed: int = 1,
-    keys: Sequence[int] | None = None,
-    allowed: Tensor | None = None,
-    forced: Sequence[int] = (),
-    phrases: Sequence[Sequence[Sequence[int]]] | None = None,
+    sample_seeds: Sequence[Sequence[int]] = (),
 ) -> list[list[Hypothesis]]:
     """Return the `config.outputs` best hypotheses of each of S sentences, best first.
 
-    `starts` (S,) are the decoder's first inputs, and `limits` the most pieces of each output, end
-    symbol not counted. `prefixes` are the pieces that each output must begin with. `seed` and `keys`
-    (default: 0, 1, ...) decide what is sampled. `allowed` (V,) bool, if given, are the only pieces that
-    may be generated, besides the end symbol. The list of a sentence is shorter, or empty, only where
-    the rules or a small vocabulary left nothing else to find. `forced` are tokens that the decoder
-    reads after its first input. They cost nothing, count in the length that a score is divided by, and
-    are not part of a hypothesis. `phrases` are, for each sentence, the phrases that its outputs must
-    contain, as pieces; they are for beam search in one group, and sampling ignores them.
+    `starts` (S,) are the decoder's first inputs. `sample_seeds` has, for each sentence, the whole numbers
+    that decide what is sampled; beam search needs none. The list of a sentence is shorter, or empty, only
+    where the rules or a small vocabulary left nothing else to find.
     """
-    if not limits:
+    if not requirements.limits:
         return []
-    device = starts.device
     # The end symbol needs a step, too.
-    steps = len(forced) + max(limits) + 1
-    constraints = Constraints(
-        config,
-        vocabulary,
-        torch.tensor(limits),
-        prefixes,
-        device,
-        allowed,
-        forced,
-        starts,
-    )
+    steps = len(requirements.forced_tokens) + max(requirements.limits) + 1
+    constraints = Constraints(config, vocabulary, requirements, starts)
     strategy: SearchStrategy
     if config.sampling:
-        if keys is None:
-            keys = range(len(limits))
-        strategy = SamplingStrategy(config, vocabulary.eos, seed, keys, steps, device)
-    elif phrases is not None and any(phrases):
-        strategy = ConstrainedBeam(config, vocabulary.eos, phrases)
+        strategy = SamplingStrategy(
+            config, vocabulary.eos, sample_seeds, steps, starts.device
+        )
+    elif requirements.phrases is not None and any(requirements.phrases):
+        strategy = ConstrainedBeam(config, vocabulary.eos, requirements.phrases)
     else:
         strategy = Beam(config, vocabulary.eos)
     return _Search(stepper, starts, config, constraints, strategy, steps).run()
@@ -224,10 +203,10 @@ class _Search:
                 newly_done.append(i)
         if not newly_done:
             return
-        results = self.pool.take(
+        results = self.pool.hypotheses(
             newly_done, self.constraints.limits[newly_done].tolist()
         )
-        first = len(self.constraints.forced)
+        first = len(self.constraints.forced_tokens)
         for i, hypotheses in zip(newly_done, results, strict=True):
             self.done[i] = True
             self.results[self.index[i]] = [

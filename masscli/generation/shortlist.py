@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Ids
+from masscli.generation.constraints import Requirements
 from masscli.generation.hypotheses import Hypothesis
 from masscli.generation.stepper import Stepper
 from masscli.models.output_subset import Candidates
@@ -80,18 +82,24 @@ class ReducedVocabulary:
         shortlist: Shortlist,
         vocabulary: Vocabulary,
         sources: Sequence[Ids],
-        needed: Sequence[Sequence[int]],
+        start: int,
+        requirements: Requirements,
         device: torch.device,
     ) -> None:
         """Collect the candidates of S source sentences, which have their special tokens.
 
-        `needed` are, for each sentence, further pieces that its outputs must contain.
+        The decoder's first input, `start`, is a candidate of all sentences, and what the requirements name
+        is one of the sentence for which they do.
         """
         allowed = np.zeros((len(sources), vocabulary.size), np.bool_)
-        allowed[:, [vocabulary.bos, vocabulary.eos, vocabulary.unk]] = True
-        for row, source, pieces in zip(allowed, sources, needed, strict=True):
+        allowed[:, [vocabulary.bos, vocabulary.eos, vocabulary.unk, start]] = True
+        allowed[:, list(requirements.forced_tokens)] = True
+        for number, (row, source) in enumerate(zip(allowed, sources, strict=True)):
             shortlist.mark(source, row)
-            row[list(pieces)] = True
+            if requirements.prefixes is not None:
+                row[list(requirements.prefixes[number])] = True
+            if requirements.phrases is not None:
+                row[list(chain.from_iterable(requirements.phrases[number]))] = True
         is_used: NDArray[np.bool_] = np.logical_or.reduce(allowed, axis=0)
         # The search looks up the special ids of the vocabulary, so all of them need a number.
         is_used[sorted(vocabulary.special_ids)] = True
@@ -114,9 +122,27 @@ class ReducedVocabulary:
         numbers: list[int] = self._numbers[list(ids)].tolist()
         return numbers
 
-    def number_rows(self, rows: Sequence[Sequence[int]]) -> list[list[int]]:
-        """Return the numbers of each row of ids in this vocabulary, as `numbers` does."""
-        return [self.numbers(row) for row in rows]
+    def number_requirements(self, requirements: Requirements) -> Requirements:
+        """Return the requirements that this vocabulary was made with, with its numbers in place of ids."""
+        prefixes = requirements.prefixes
+        if prefixes is not None:
+            prefixes = [self.numbers(prefix) for prefix in prefixes]
+        phrases = requirements.phrases
+        if phrases is not None:
+            phrases = [
+                [self.numbers(phrase) for phrase in of_sentence]
+                for of_sentence in phrases
+            ]
+        allowed = requirements.allowed
+        if allowed is not None:
+            allowed = allowed[self.candidates.ids.cpu()]
+        return Requirements(
+            requirements.limits,
+            prefixes,
+            phrases,
+            self.numbers(requirements.forced_tokens),
+            allowed,
+        )
 
     def restore(self, hypothesis: Hypothesis) -> Hypothesis:
         """Return a hypothesis whose pieces are numbers of this vocabulary with their ids in the whole one."""

@@ -74,7 +74,7 @@ MODULES = (
     "masscli.generation.sampling",
     "masscli.generation.hypotheses",
     "masscli.generation.minimum_risk",
-    "masscli.generation.lexical",
+    "masscli.generation.constrained_beam",
     "masscli.metrics.rouge",
     "masscli.metrics.squad",
     "masscli.metrics.stemmer",

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from masscli.core.config import ConfigError
 from masscli.generation.config import GenerationConfig
+from masscli.generation.constraints import Requirements
 from masscli.generation.hypotheses import Hypothesis
 from masscli.generation.search import search
 from masscli.generation.stepper import EnsembleStepper, Stepper
@@ -118,10 +119,9 @@ def run(
     return search(
         Table(row, list(range(len(limits))), config.beam),
         starts,
-        limits,
+        Requirements(limits, prefixes),
         config,
         VOCABULARY,
-        prefixes=prefixes,
     )
 
 
@@ -206,14 +206,14 @@ def test_batch_of_1_equals_batch_of_n(options: dict[str, Any], levels: int) -> N
         assert search(
             Table(row, [s], config.beam),
             torch.tensor([BOS]),
-            [limit],
+            Requirements([limit]),
             config,
             VOCABULARY,
         ) == [together[s]]
     backwards = search(
         Table(row, list(range(8))[::-1], config.beam),
         torch.full((8,), BOS),
-        limits[::-1],
+        Requirements(limits[::-1]),
         config,
         VOCABULARY,
     )
@@ -398,7 +398,7 @@ def test_an_ensemble_of_one_model_twice_is_that_model() -> None:
     single = run(row, [6, 4], beam=4, nbest=4)
     for one, two in zip(
         single,
-        search(double, torch.full((2,), BOS), [6, 4], config, VOCABULARY),
+        search(double, torch.full((2,), BOS), Requirements([6, 4]), config, VOCABULARY),
         strict=True,
     ):
         check_same(two, [(h.score, h.ids) for h in one])
@@ -411,7 +411,7 @@ def test_an_ensemble_averages_probabilities() -> None:
     [found] = search(
         ensemble,
         torch.tensor([BOS]),
-        [3],
+        Requirements([3]),
         GenerationConfig(beam=2, nbest=2, lenpen=0.0),
         VOCABULARY,
     )

@@ -10,14 +10,18 @@ import torch
 from torch import Tensor
 
 from masscli.generation.config import GenerationConfig
-from masscli.generation.constraints import Constraints, forbid_repeats
+from masscli.generation.constraints import (
+    Constraints,
+    Requirements,
+    forbid_repeats,
+)
 from masscli.text.vocabulary import Vocabulary
 
-EOS, UNK, A, B, C = 2, 3, 9, 10, 11
+BOS, EOS, UNK, A, B, C = 1, 2, 3, 9, 10, 11
 VOCABULARY = Vocabulary(
     size=12,
     pad=0,
-    bos=1,
+    bos=BOS,
     eos=EOS,
     unk=UNK,
     mask=4,
@@ -33,9 +37,8 @@ def rules(
     limits: list[int], prefixes: list[list[int]] | None = None, **options: Any
 ) -> Constraints:
     config = GenerationConfig(**options)
-    return Constraints(
-        config, VOCABULARY, torch.tensor(limits), prefixes, torch.device("cpu")
-    )
+    starts = torch.full((len(limits),), BOS)
+    return Constraints(config, VOCABULARY, Requirements(limits, prefixes), starts)
 
 
 def flat(sentences: int, width: int = 1) -> Tensor:
@@ -81,9 +84,7 @@ def test_the_end_may_have_the_first_id() -> None:
     """As in the vocabularies of Marian, where it is 0."""
     vocabulary = replace(VOCABULARY, pad=EOS, eos=0)
     config = GenerationConfig()
-    given = Constraints(
-        config, vocabulary, torch.tensor([1, 5]), None, torch.device("cpu")
-    )
+    given = Constraints(config, vocabulary, Requirements([1, 5]), torch.full((2,), BOS))
     scores = flat(2)
     given.apply(scores, history([A], [A]))
     assert [allowed(row[0]) for row in scores] == [[0], [0, UNK, A, B, C]]
@@ -129,7 +130,10 @@ def test_repeats_are_forbidden_exactly() -> None:
 def test_forced_tokens_come_first_and_cost_nothing() -> None:
     config = GenerationConfig(min_len=1)
     made = Constraints(
-        config, VOCABULARY, torch.tensor([2]), [[B]], torch.device("cpu"), None, (8, 1)
+        config,
+        VOCABULARY,
+        Requirements([2], [[B]], forced_tokens=(8, 1)),
+        torch.tensor([BOS]),
     )
     for step, forced in enumerate((8, 1)):
         scores = flat(1)

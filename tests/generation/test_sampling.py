@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from masscli.generation.config import GenerationConfig
+from masscli.generation.constraints import Requirements
 from masscli.generation.hypotheses import Hypothesis
 from masscli.generation.search import search
 from masscli.text.vocabulary import Vocabulary
@@ -58,11 +59,10 @@ def draw(
     return search(
         Unigram(),
         torch.ones(len(limits), dtype=torch.int64),
-        limits,
+        Requirements(limits),
         config,
         VOCABULARY,
-        seed=seed,
-        keys=keys,
+        [(seed, key) for key in keys or range(len(limits))],
     )
 
 
@@ -111,7 +111,12 @@ def test_pieces_that_hold_just_the_share_are_enough() -> None:
             sampling=True, beam=200, nbest=200, sampling_topp=share
         )
         [found] = search(
-            stepper, torch.ones(1, dtype=torch.int64), [1], config, VOCABULARY
+            stepper,
+            torch.ones(1, dtype=torch.int64),
+            Requirements([1]),
+            config,
+            VOCABULARY,
+            [(1, 0)],
         )
         assert {h.ids[0] for h in found} == pieces
 

@@ -19,6 +19,7 @@ from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Ids
 from masscli.generation.config import GenerationConfig
+from masscli.generation.constraints import Requirements
 from masscli.generation.decoder import Decoder
 from masscli.generation.hypotheses import Hypothesis
 from masscli.generation.search import search
@@ -102,12 +103,9 @@ def slow_generate(
     (found,) = search(
         stepper,
         torch.tensor([start]),
-        [limit],
+        Requirements([limit], [prefix], [phrases], forced),
         decoder.config,
         vocab,
-        prefixes=[prefix],
-        forced=forced,
-        phrases=[phrases],
     )
     return found
 

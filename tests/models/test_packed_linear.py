@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from masscli.data.batches.batch import Tokens
 from masscli.generation.config import GenerationConfig
+from masscli.generation.constraints import Requirements
 from masscli.generation.search import search
 from masscli.generation.stepper import ModelStepper
 from masscli.models.config import ModelConfig
@@ -154,7 +155,9 @@ def test_a_search_finds_the_same_with_packed_weights(
     for model in (plain, packed):
         with torch.inference_mode():
             stepper = ModelStepper(model, source, 3, candidates=candidates)
-            found = search(stepper, torch.full((6,), 1), [8] * 6, config, VOCABULARY)
+            found = search(
+                stepper, torch.full((6,), 1), Requirements([8] * 6), config, VOCABULARY
+            )
         results.append(found)
     for before, after in zip(*results, strict=True):
         if dtype == torch.float32:

@@ -13,8 +13,9 @@ import torch
 
 from masscli.__main__ import run as masscli
 from masscli.generation.config import GenerationConfig
+from masscli.generation.constrained_beam import Progress
+from masscli.generation.constraints import Requirements
 from masscli.generation.hypotheses import Hypothesis
-from masscli.generation.lexical import Progress
 from masscli.generation.search import search
 from masscli.models.transformer import Transformer
 from masscli.text.tokenizer import Tokenizer
@@ -45,7 +46,8 @@ def run(
     config = GenerationConfig(**options)
     table = Table(noise(seed), list(range(len(limits))), config.beam)
     starts = torch.full((len(limits),), BOS)
-    return search(table, starts, limits, config, VOCABULARY, phrases=phrases)
+    requirements = Requirements(limits, phrases=phrases)
+    return search(table, starts, requirements, config, VOCABULARY)
 
 
 def contains(pieces: tuple[int, ...], phrase: Sequence[int]) -> bool:
@@ -121,10 +123,9 @@ def test_a_phrase_waits_until_it_is_possible() -> None:
     [found] = search(
         table,
         torch.tensor([BOS]),
-        [4],
+        Requirements([4], phrases=[[[B]]]),
         GenerationConfig(beam=1),
         VOCABULARY,
-        phrases=[[[B]]],
     )
     assert [h.ids for h in found] == [(A, B)]
 

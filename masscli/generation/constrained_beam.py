@@ -1,8 +1,8 @@
 """Beam search whose outputs contain given phrases (Post and Vilar 2018, dynamic beam allocation).
 
 A row is not allowed to end before it has all phrases of its sentence, in any order and without overlap.
-Besides the best continuations of a sentence, the next piece of each missing phrase and the best piece
-of each row are candidates. They are grouped by how many pieces of phrases they contain, and the rows of
+Besides the best continuations of a sentence, those by the next piece of each missing phrase and by the best
+piece of each row are considered. They are grouped by how many pieces of phrases they contain, and the rows of
 the beam are assigned to these groups in turn, starting with the most advanced, so that no group crowds
 out the others.
 
@@ -62,7 +62,7 @@ class Progress:
         return replace(self, begun=(), pieces=finished)
 
 
-class Candidate(NamedTuple):
+class Continuation(NamedTuple):
     """A row (`parent`) extended by a piece: the new sum of log-probabilities, and progress with phrases."""
 
     sum: float
@@ -125,19 +125,19 @@ class ConstrainedBeam(Beam):
         # Complete rows may end even if rows that lack phrases are better.
         selection.ended[sentence] = sums + scores[:, self.eos]
         selection.ended_parents[sentence] = torch.arange(self.width, device=sums.device)
-        chosen = self._deal_out(self._candidates(sentence, sums, scores))
-        # Rows without a candidate are not used.
+        chosen = self._deal_out(self._continuations(sentence, sums, scores))
+        # Rows without a continuation are not used.
         selection.sums[sentence] = -torch.inf
-        for row, candidate in enumerate(chosen):
-            selection.sums[sentence, row] = candidate.sum
-            selection.parents[sentence, row] = candidate.parent
-            selection.pieces[sentence, row] = candidate.piece
+        for row, continuation in enumerate(chosen):
+            selection.sums[sentence, row] = continuation.sum
+            selection.parents[sentence, row] = continuation.parent
+            selection.pieces[sentence, row] = continuation.piece
         unused = [Progress(())] * (self.width - len(chosen))
-        self.progress[sentence] = [candidate.progress for candidate in chosen] + unused
+        self.progress[sentence] = [item.progress for item in chosen] + unused
 
-    def _candidates(
+    def _continuations(
         self, sentence: int, sums: Tensor, scores: Tensor
-    ) -> list[Candidate]:
+    ) -> list[Continuation]:
         """Return the continuations of a sentence's rows to choose from, best sum first.
 
         They are the 2W best ones, the best one of each row, and those by the next piece of a phrase; none of
@@ -154,26 +154,26 @@ class ConstrainedBeam(Beam):
             places.add(row * vocab_size + piece)
             for needed in self.progress[sentence][row].next_pieces():
                 places.add(row * vocab_size + needed)
-        candidates = []
+        continuations = []
         # Sorted, so that of equally good ones the first row and piece win.
         for place in sorted(places):
             row, piece = divmod(place, vocab_size)
             total = float(flat[place])
             if total > -torch.inf:
                 progress = self.progress[sentence][row].extended(piece)
-                candidates.append(Candidate(total, row, piece, progress))
-        return sorted(candidates, key=lambda candidate: -candidate.sum)
+                continuations.append(Continuation(total, row, piece, progress))
+        return sorted(continuations, key=lambda continuation: -continuation.sum)
 
-    def _deal_out(self, candidates: list[Candidate]) -> list[Candidate]:
-        """Choose up to W of the candidates, which are sorted best first.
+    def _deal_out(self, continuations: list[Continuation]) -> list[Continuation]:
+        """Choose up to W of the continuations, which are sorted best first.
 
         They are grouped by their number of pieces of phrases. The groups take turns, that with the most
-        pieces first, and each contributes its next best candidate.
+        pieces first, and each contributes its next best one.
         """
-        banks: dict[int, list[Candidate]] = {}
-        for candidate in candidates:
-            banks.setdefault(candidate.progress.pieces, []).append(candidate)
-        chosen: list[Candidate] = []
+        banks: dict[int, list[Continuation]] = {}
+        for continuation in continuations:
+            banks.setdefault(continuation.progress.pieces, []).append(continuation)
+        chosen: list[Continuation] = []
         for turn in range(self.width):
             for pieces in sorted(banks, reverse=True):
                 if turn < len(banks[pieces]) and len(chosen) < self.width:
