@@ -105,13 +105,13 @@ class CTranslate2Decoder:
     def generate(
         self,
         sources: Sequence[Ids],
-        source: str,
-        target: str,
+        source_lang: str,
+        target_lang: str,
         *,
         prefixes: Sequence[Sequence[int]] | None = None,
         phrases: Sequence[Sequence[Sequence[int]]] | None = None,
     ) -> list[list[Hypothesis]]:
-        """Return the n best outputs in language `target`, best first, of each source in language `source`.
+        """Return the n best outputs in `target_lang`, best first, of each source in `source_lang`.
 
         A source has no special tokens, and at most `max_source_length` tokens. Raises MasscliError if outputs
         must begin with certain pieces (`prefixes`) or contain certain phrases.
@@ -125,11 +125,11 @@ class CTranslate2Decoder:
         # All groups are submitted before waiting for the first result, so that CTranslate2 never idles.
         for limit, numbers in self._group_by_limit(sources):
             tokens = self._source_tokens(
-                [sources[number] for number in numbers], source, target
+                [sources[number] for number in numbers], source_lang, target_lang
             )
             answers = self._translator.translate_batch(
                 tokens,
-                self._forced_tokens(target, len(numbers)),
+                self._forced_tokens(target_lang, len(numbers)),
                 beam_size=self.config.beam,
                 num_hypotheses=self.config.outputs,
                 length_penalty=self.config.lenpen,
@@ -147,22 +147,26 @@ class CTranslate2Decoder:
             pending.append((limit, numbers, answers))
         for limit, numbers, answers in pending:
             for number, answer in zip(numbers, answers, strict=True):
-                results[number] = self._hypotheses(answer.result(), limit, target)
+                results[number] = self._hypotheses(answer.result(), limit, target_lang)
         if self._scores_outputs:
-            self._score_outputs(sources, results, source, target)
+            self._score_outputs(sources, results, source_lang, target_lang)
         return results
 
     def score(
-        self, sources: Sequence[Ids], targets: Sequence[Ids], source: str, target: str
+        self,
+        sources: Sequence[Ids],
+        targets: Sequence[Ids],
+        source_lang: str,
+        target_lang: str,
     ) -> list[Hypothesis]:
         """Return each target as a hypothesis, scored as an output of the model for its source.
 
         The score is the log-probability divided by the length to the power of lenpen, as in `Decoder.score`.
-        `source` and `target` are the languages; sources and targets are token ids without special tokens.
+        Sources and targets are token ids without special tokens.
         """
-        forced = self.framing.forced_tokens(target)
+        forced = self.framing.forced_tokens(target_lang)
         target_tokens = [self._to_tokens([*forced, *ids.tolist()]) for ids in targets]
-        source_tokens = self._source_tokens(sources, source, target)
+        source_tokens = self._source_tokens(sources, source_lang, target_lang)
         answers = self._translator.score_batch(
             source_tokens,
             target_tokens,
@@ -185,8 +189,8 @@ class CTranslate2Decoder:
         self,
         sources: Sequence[Ids],
         targets: Sequence[Ids],
-        source: str,
-        target: str,
+        source_lang: str,
+        target_lang: str,
         head: AlignmentHead,
     ) -> list[Links]:
         """Raise MasscliError, since CTranslate2 does not tell how given targets attend to their sources."""
@@ -196,15 +200,15 @@ class CTranslate2Decoder:
         self,
         sources: Sequence[Ids],
         results: list[list[Hypothesis]],
-        source: str,
-        target: str,
+        source_lang: str,
+        target_lang: str,
     ) -> None:
         """Give each hypothesis in `results` the scores that `score` computes, and sort by them, in place.
 
-        `results` has a list of hypotheses for each source; `source` and `target` are languages.
+        `results` has a list of hypotheses for each source.
         """
         repeated, outputs = pair_with_sources(sources, results)
-        scored = iter(self.score(repeated, outputs, source, target))
+        scored = iter(self.score(repeated, outputs, source_lang, target_lang))
         for hypotheses in results:
             for number, hypothesis in enumerate(hypotheses):
                 hypotheses[number] = replace(
@@ -244,13 +248,15 @@ class CTranslate2Decoder:
         # Long sentences come first, so that memory peaks at the start.
         yield from sorted(groups.items(), reverse=True)
 
-    def _hypotheses(self, answer: Any, limit: int, target: str) -> list[Hypothesis]:
+    def _hypotheses(
+        self, answer: Any, limit: int, target_lang: str
+    ) -> list[Hypothesis]:
         """Convert CTranslate2's answer for one sentence to hypotheses without scores of pieces, best first.
 
-        `limit` is the length limit in pieces. Tokens that outputs in language `target` are forced to begin
+        `limit` is the length limit in pieces. Tokens that outputs in `target_lang` are forced to begin
         with are removed.
         """
-        forced = len(self.framing.forced_tokens(target))
+        forced = len(self.framing.forced_tokens(target_lang))
         hypotheses = []
         for tokens, score in zip(answer.hypotheses, answer.scores, strict=True):
             ids = tuple(self._ids[token] for token in tokens[forced:])
@@ -258,13 +264,12 @@ class CTranslate2Decoder:
         return hypotheses
 
     def _source_tokens(
-        self, sources: Sequence[Ids], source: str, target: str
+        self, sources: Sequence[Ids], source_lang: str, target_lang: str
     ) -> list[list[str]]:
-        """Return the names of the tokens that the encoder reads for each source, special tokens included.
-
-        `source` and `target` are the languages of the direction.
-        """
-        framed = [self.framing.encoder_input(ids, source, target) for ids in sources]
+        """Return the names of the tokens that the encoder reads for each source, special tokens included."""
+        framed = [
+            self.framing.encoder_input(ids, source_lang, target_lang) for ids in sources
+        ]
         return [self._to_tokens(ids.tolist()) for ids in framed]
 
     def _forced_tokens(

@@ -55,7 +55,8 @@ class TextDecoder(Protocol):
     """The interface of a decoder that a `Translator` uses, whether PyTorch or CTranslate2 computes.
 
     `max_source_length` is the maximum number of tokens of a source, without special tokens, and
-    `single_stack` says whether source and output share the positions of one stack.
+    `single_stack` says whether source and output share the positions of one stack. Languages have names, such
+    as en.
     """
 
     config: GenerationConfig
@@ -69,13 +70,13 @@ class TextDecoder(Protocol):
     def generate(
         self,
         sources: Sequence[Ids],
-        source: str,
-        target: str,
+        source_lang: str,
+        target_lang: str,
         *,
         prefixes: Sequence[Sequence[int]] | None = None,
         phrases: Sequence[Sequence[Sequence[int]]] | None = None,
     ) -> list[list[Hypothesis]]:
-        """Return the n best outputs in language `target`, best first, of each source in language `source`.
+        """Return the n best outputs in `target_lang`, best first, of each source in `source_lang`.
 
         For each source, `prefixes` has the pieces that its outputs begin with, and `phrases` the phrases that
         they contain. All are token ids without special tokens.
@@ -83,11 +84,15 @@ class TextDecoder(Protocol):
         ...
 
     def score(
-        self, sources: Sequence[Ids], targets: Sequence[Ids], source: str, target: str
+        self,
+        sources: Sequence[Ids],
+        targets: Sequence[Ids],
+        source_lang: str,
+        target_lang: str,
     ) -> list[Hypothesis]:
         """Return each target as a hypothesis, scored as an output of the model for its source.
 
-        `source` and `target` are the languages; sources and targets are token ids without special tokens.
+        Sources and targets are token ids without special tokens.
         """
         ...
 
@@ -95,13 +100,13 @@ class TextDecoder(Protocol):
         self,
         sources: Sequence[Ids],
         targets: Sequence[Ids],
-        source: str,
-        target: str,
+        source_lang: str,
+        target_lang: str,
         head: AlignmentHead,
     ) -> list[Links]:
         """Return, for each target, the links of its pieces to those of its source, by `head`.
 
-        `source` and `target` are the languages; sources and targets are token ids without special tokens.
+        Sources and targets are token ids without special tokens.
         """
         ...
 
@@ -166,14 +171,14 @@ class Decoder:
     def generate(
         self,
         sources: Sequence[Ids],
-        source: str,
-        target: str,
+        source_lang: str,
+        target_lang: str,
         *,
         prefixes: Sequence[Sequence[int]] | None = None,
         sample_keys: Sequence[int] | None = None,
         phrases: Sequence[Sequence[Sequence[int]]] | None = None,
     ) -> list[list[Hypothesis]]:
-        """Return the n best outputs in language `target`, best first, of each source in language `source`.
+        """Return the n best outputs in `target_lang`, best first, of each source in `source_lang`.
 
         A source has no special tokens, and at most `max_source_length` tokens. `prefixes` are pieces that
         each output must begin with. `sample_keys`, together with the seed, say which random numbers a
@@ -190,7 +195,7 @@ class Decoder:
         if phrases is None:
             phrases = [()] * len(sources)
         # In the prompt of a single stack they have been read already.
-        forced = [] if self.single_stack else self.framing.forced_tokens(target)
+        forced = [] if self.single_stack else self.framing.forced_tokens(target_lang)
         limits = []
         for ids, prefix, sentence_phrases in zip(
             sources, prefixes, phrases, strict=True
@@ -208,8 +213,8 @@ class Decoder:
             )
             return self._search_batch(
                 select(sources, batch),
-                source,
-                target,
+                source_lang,
+                target_lang,
                 requirements,
                 select(sample_keys, batch),
             )
@@ -239,8 +244,8 @@ class Decoder:
     def _search_batch(
         self,
         sources: Sequence[Ids],
-        source: str,
-        target: str,
+        source_lang: str,
+        target_lang: str,
         requirements: Requirements,
         sample_keys: Sequence[int],
     ) -> list[list[Hypothesis]]:
@@ -248,12 +253,12 @@ class Decoder:
 
         The other arguments than `requirements` are those of `generate`.
         """
-        start = self.framing.decoder_start(target)
+        start = self.framing.decoder_start(target_lang)
         vocabulary = self.framing.vocab
         reduced, candidates = None, None
         # With a shortlist, the search is over the candidates of this batch, which are numbered from 0.
         if self.shortlist is not None:
-            framed = self._framed(sources, source, target)
+            framed = self._framed(sources, source_lang, target_lang)
             reduced = ReducedVocabulary(
                 self.shortlist, vocabulary, framed, start, requirements, self.device
             )
@@ -261,7 +266,9 @@ class Decoder:
             requirements = reduced.number_requirements(requirements)
             [start] = reduced.numbers([start])
         found = search(
-            self._stepper(sources, source, target, self.config.beam, candidates),
+            self._stepper(
+                sources, source_lang, target_lang, self.config.beam, candidates
+            ),
             torch.full((len(sources),), start, device=self.device),
             requirements,
             self.config,
@@ -277,17 +284,21 @@ class Decoder:
         return restored
 
     def score(
-        self, sources: Sequence[Ids], targets: Sequence[Ids], source: str, target: str
+        self,
+        sources: Sequence[Ids],
+        targets: Sequence[Ids],
+        source_lang: str,
+        target_lang: str,
     ) -> list[Hypothesis]:
         """Return given targets as hypotheses with the scores that the models give them, by teacher forcing.
 
         The score of a hypothesis is that of the search: its log-probability divided by its length to the
-        power of lenpen, both with the end symbol; the length also counts forced first tokens. `source` and
-        `target` are the languages; sources and targets are ids without special tokens.
+        power of lenpen, both with the end symbol; the length also counts forced first tokens. Sources and
+        targets are ids without special tokens.
         """
         # In the prompt of a single stack forced tokens have been read already, as in the search.
-        forced = [] if self.single_stack else self.framing.forced_tokens(target)
-        start = [self.framing.decoder_start(target), *forced]
+        forced = [] if self.single_stack else self.framing.forced_tokens(target_lang)
+        start = [self.framing.decoder_start(target_lang), *forced]
         results: list[Hypothesis | None] = [None] * len(sources)
         sizes = []
         for source_ids, target_ids in zip(sources, targets, strict=True):
@@ -306,16 +317,16 @@ class Decoder:
                 lengths = row_lengths - 1
                 batch_sources = select(sources, batch)
                 if self.single_stack:
-                    stepper = self._stepper(batch_sources, source, target, 1)
+                    stepper = self._stepper(batch_sources, source_lang, target_lang, 1)
                     # A single stack reads a source and its continuation by different rules, which the stepper
                     # knows.
                     scores = self._score_step_by_step(stepper, rows, lengths)
                 else:
                     scores = self._score_at_once(
-                        self._encoder_input(batch_sources, source, target),
+                        self._encoder_input(batch_sources, source_lang, target_lang),
                         rows,
                         lengths,
-                        target,
+                        target_lang,
                     )
                 for i, row_scores, n in zip(
                     batch, scores.tolist(), lengths.tolist(), strict=True
@@ -334,16 +345,15 @@ class Decoder:
         self,
         sources: Sequence[Ids],
         targets: Sequence[Ids],
-        source: str,
-        target: str,
+        source_lang: str,
+        target_lang: str,
         head: AlignmentHead,
     ) -> list[Links]:
         """Return, for each target, the links of its pieces to those of its source, by cross-attention.
 
         The decoder reads each target, and a piece is linked to the source token that it attends to most in
-        `head`; it has no link if that is a special token. `source` and `target` are the languages; sources
-        and targets are ids without special tokens. Raises MasscliError for an ensemble and for a model of one
-        stack.
+        `head`; it has no link if that is a special token. Sources and targets are ids without special tokens.
+        Raises MasscliError for an ensemble and for a model of one stack.
         """
         if len(self.models) > 1 or self.single_stack:
             raise MasscliError(
@@ -366,10 +376,12 @@ class Decoder:
                 read = []
                 for ids in select(targets, batch):
                     # The end symbol is predicted, but not read.
-                    read.append(self.framing.with_special_tokens(ids, target)[:-1])
-                decoder_input = self._decoder_input(read, target)
+                    read.append(self.framing.with_special_tokens(ids, target_lang)[:-1])
+                decoder_input = self._decoder_input(read, target_lang)
                 memory = model.encode(
-                    self._encoder_input(select(sources, batch), source, target)
+                    self._encoder_input(
+                        select(sources, batch), source_lang, target_lang
+                    )
                 )
                 _, log_weights = model.decode_with_weights(
                     decoder_input, memory, head.layer, heads
@@ -386,10 +398,10 @@ class Decoder:
                     links[i] = tuple(links_of_pair)
         return links
 
-    def _decoder_input(self, sequences: Sequence[Ids], target: str) -> Tokens:
-        """Return sequences that the decoder reads, in language `target`, as a padded block on the device."""
+    def _decoder_input(self, sequences: Sequence[Ids], target_lang: str) -> Tokens:
+        """Return sequences that the decoder reads, in `target_lang`, as a padded block on the device."""
         ids, lengths = pad(sequences, self.framing.vocab.pad)
-        languages = self.framing.language_tensor(target, len(sequences))
+        languages = self.framing.language_tensor(target_lang, len(sequences))
         return Tokens(ids, lengths, language=languages).to(self.device)
 
     def _length_limit(self, source_length: int, needed: int) -> int:
@@ -426,41 +438,39 @@ class Decoder:
             yield order[first : first + size]
             first += size
 
-    def _framed(self, sources: Sequence[Ids], source: str, target: str) -> list[Ids]:
-        """Return sources in language `source` with the special tokens that an encoder reads around them.
-
-        `target` is the language that they are to be translated into.
-        """
-        return [self.framing.encoder_input(ids, source, target) for ids in sources]
+    def _framed(
+        self, sources: Sequence[Ids], source_lang: str, target_lang: str
+    ) -> list[Ids]:
+        """Return sources with special tokens, for a translation from `source_lang` into `target_lang`."""
+        return [
+            self.framing.encoder_input(ids, source_lang, target_lang) for ids in sources
+        ]
 
     def _encoder_input(
-        self, sources: Sequence[Ids], source: str, target: str
+        self, sources: Sequence[Ids], source_lang: str, target_lang: str
     ) -> Tokens:
-        """Return sources in language `source`, with special tokens, as a padded block on the models' device.
-
-        `target` is the language that they are to be translated into.
-        """
+        """Return sources in `source_lang`, with special tokens, as a padded block on the models' device."""
         ids, lengths = pad(
-            self._framed(sources, source, target), self.framing.vocab.pad
+            self._framed(sources, source_lang, target_lang), self.framing.vocab.pad
         )
-        languages = self.framing.language_tensor(source, len(sources))
+        languages = self.framing.language_tensor(source_lang, len(sources))
         return Tokens(ids, lengths, language=languages).to(self.device)
 
     def _stepper(
         self,
         sources: Sequence[Ids],
-        source: str,
-        target: str,
+        source_lang: str,
+        target_lang: str,
         width: int,
         candidates: Candidates | None = None,
     ) -> Stepper:
         """Return a stepper over all models for `width` rows of each of `sources`.
 
-        `source` and `target` are languages. With `candidates`, only these are scored, and what the stepper
-        reads and scores are their places among the candidates instead of ids.
+        With `candidates`, only these are scored, and what the stepper reads and scores are their places among
+        the candidates instead of ids.
         """
-        encoder_input = self._encoder_input(sources, source, target)
-        languages = self.framing.language_tensor(target, len(sources))
+        encoder_input = self._encoder_input(sources, source_lang, target_lang)
+        languages = self.framing.language_tensor(target_lang, len(sources))
         if languages is not None:
             languages = languages.to(self.device)
         # An ensemble may combine models with one stack and with two.
@@ -473,7 +483,7 @@ class Decoder:
             else:
                 members.append(
                     SingleStackStepper(
-                        model, sources, width, self.framing, target, candidates
+                        model, sources, width, self.framing, target_lang, candidates
                     )
                 )
         stepper = members[0] if len(members) == 1 else EnsembleStepper(members)
@@ -508,14 +518,14 @@ class Decoder:
         return scores
 
     def _score_at_once(
-        self, source: Tokens, rows: Tensor, lengths: Tensor, target: str
+        self, source: Tokens, rows: Tensor, lengths: Tensor, target_lang: str
     ) -> Tensor:
         """Return the log-probabilities (B, T) of rows[:, 1:], each given the tokens before it.
 
-        `rows` (B, T + 1) are padded outputs in language `target`, between the decoder's first input and the
+        `rows` (B, T + 1) are padded outputs in `target_lang`, between the decoder's first input and the
         end symbol. The results are meaningless beyond `lengths` (B,), the numbers of tokens to score.
         """
-        languages = self.framing.language_tensor(target, len(rows))
+        languages = self.framing.language_tensor(target_lang, len(rows))
         decoder_input = Tokens(rows[:, :-1], lengths, language=languages).to(
             self.device
         )

@@ -66,13 +66,13 @@ class WorkGroup:
 class Request:
     """Sentences for all processes to decode: `targets` are scored if given, else outputs are generated.
 
-    `source` and `target` are languages. `prefixes` and `phrases` are the pieces that each output must begin
-    with, and the phrases that it must contain.
+    `prefixes` and `phrases` are the pieces that each output must begin with, and the phrases that it must
+    contain.
     """
 
     sources: Sequence[Ids]
-    source: str
-    target: str
+    source_lang: str
+    target_lang: str
     targets: Sequence[Ids] | None = None
     prefixes: Sequence[Sequence[int]] | None = None
     phrases: Sequence[Sequence[Sequence[int]]] | None = None
@@ -109,8 +109,8 @@ class SharedDecoder:
     def generate(
         self,
         sources: Sequence[Ids],
-        source: str,
-        target: str,
+        source_lang: str,
+        target_lang: str,
         *,
         prefixes: Sequence[Sequence[int]] | None = None,
         phrases: Sequence[Sequence[Sequence[int]]] | None = None,
@@ -120,31 +120,39 @@ class SharedDecoder:
         The arguments are those of `TextDecoder.generate`.
         """
         return self._decode_together(
-            Request(sources, source, target, prefixes=prefixes, phrases=phrases)
+            Request(
+                sources, source_lang, target_lang, prefixes=prefixes, phrases=phrases
+            )
         )
 
     def score(
-        self, sources: Sequence[Ids], targets: Sequence[Ids], source: str, target: str
+        self,
+        sources: Sequence[Ids],
+        targets: Sequence[Ids],
+        source_lang: str,
+        target_lang: str,
     ) -> list[Hypothesis]:
         """Return each target as a hypothesis with its scores, which all processes compute together.
 
         The arguments are those of `TextDecoder.score`.
         """
-        return self._decode_together(Request(sources, source, target, targets=targets))
+        return self._decode_together(
+            Request(sources, source_lang, target_lang, targets=targets)
+        )
 
     def align(
         self,
         sources: Sequence[Ids],
         targets: Sequence[Ids],
-        source: str,
-        target: str,
+        source_lang: str,
+        target_lang: str,
         head: AlignmentHead,
     ) -> list[Links]:
         """Return the links of each target to its source, which this process computes alone.
 
         The arguments are those of `TextDecoder.align`.
         """
-        return self.decoder.align(sources, targets, source, target, head)
+        return self.decoder.align(sources, targets, source_lang, target_lang, head)
 
     def serve(self) -> None:
         """Decode a share of each request that the first process sends, until there are no more."""
@@ -176,7 +184,7 @@ class SharedDecoder:
             if request.targets is not None:
                 targets = select(request.targets, numbers)
                 results = self.decoder.score(
-                    sources, targets, request.source, request.target
+                    sources, targets, request.source_lang, request.target_lang
                 )
             else:
                 prefixes = None
@@ -187,8 +195,8 @@ class SharedDecoder:
                     phrases = select(request.phrases, numbers)
                 results = self.decoder.generate(
                     sources,
-                    request.source,
-                    request.target,
+                    request.source_lang,
+                    request.target_lang,
                     prefixes=prefixes,
                     phrases=phrases,
                 )

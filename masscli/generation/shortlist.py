@@ -46,13 +46,13 @@ class Shortlist:
         """The number of pieces of the longest source n-gram."""
         return max(map(len, self.candidates), default=0)
 
-    def require_direction(self, source: str, target: str) -> None:
-        """Raise MasscliError if this shortlist is for another direction than from `source` to `target`."""
-        wanted = f"{source}-{target}"
+    def require_direction(self, source_lang: str, target_lang: str) -> None:
+        """Raise MasscliError if this shortlist is for another direction."""
+        wanted = f"{source_lang}-{target_lang}"
         if self.direction not in (None, wanted):
             raise MasscliError(
                 f"--shortlist: the file is for {self.direction}, not for {wanted}",
-                f"make one with masscli shortlist DATA -s {source} -t {target}",
+                f"make one with masscli shortlist DATA -s {source_lang} -t {target_lang}",
             )
 
     def mark(self, source: Ids, allowed: NDArray[np.bool_]) -> None:

@@ -142,12 +142,12 @@ class Translator:
     def translate(
         self,
         lines: Iterable[str],
-        source: str,
-        target: str,
+        source_lang: str,
+        target_lang: str,
         prefixes: Iterable[str] | None = None,
         constraints: Iterable[str] | None = None,
     ) -> Iterator[list[Translation]]:
-        """Yield the translations of each line from language `source` to `target`, the best one first.
+        """Yield the translations of each line from `source_lang` to `target_lang`, the best one first.
 
         There are up to `config.nbest`, and at least one. `prefixes` has a line for each line; the output
         begins with its first `config.prefix_size` pieces. `constraints` has phrases for each line, separated
@@ -160,26 +160,28 @@ class Translator:
         for first, texts in self._buffers(lines):
             count += len(texts)
             prefix_ids = self._read_prefixes(
-                remaining_prefixes, first, len(texts), target
+                remaining_prefixes, first, len(texts), target_lang
             )
             phrases = self._read_phrases(
-                remaining_constraints, first, len(texts), target
+                remaining_constraints, first, len(texts), target_lang
             )
-            ids = self._source_ids(texts, first, source)
+            ids = self._source_ids(texts, first, source_lang)
             # The model is asked for lines that are not empty only.
             not_empty = [i for i, row in enumerate(ids) if len(row)]
             n_best = self.decoder.generate(
                 select(ids, not_empty),
-                source,
-                target,
+                source_lang,
+                target_lang,
                 prefixes=select(prefix_ids, not_empty),
                 phrases=select(phrases, not_empty),
             )
             if self.alignment_head is not None:
-                n_best = self._align(select(ids, not_empty), n_best, source, target)
+                n_best = self._align(
+                    select(ids, not_empty), n_best, source_lang, target_lang
+                )
             hypotheses_of = dict(zip(not_empty, n_best, strict=True))
             for i in range(len(texts)):
-                yield self._translations(first + i, hypotheses_of.get(i), target)
+                yield self._translations(first + i, hypotheses_of.get(i), target_lang)
         if remaining_prefixes is not None:
             # A file that is longer than the input is as wrong as one that is shorter.
             _require_end(remaining_prefixes, count, "--prefix")
@@ -187,9 +189,9 @@ class Translator:
             _require_end(remaining_constraints, count, "--constraints")
 
     def _read_prefixes(
-        self, prefixes: Iterator[str] | None, first: int, count: int, target: str
+        self, prefixes: Iterator[str] | None, first: int, count: int, target_lang: str
     ) -> list[list[int]]:
-        """Return the ids with which the outputs of the next `count` lines begin, in language `target`.
+        """Return the ids with which the outputs of the next `count` lines begin, in `target_lang`.
 
         They are the first `prefix_size` ones of each line of `prefixes`, or none if that is None. `first` is
         the number of the first of these lines. Raises MasscliError if `prefixes` has too few lines.
@@ -199,34 +201,42 @@ class Translator:
         size = self.config.prefix_size
         texts = _take_lines(prefixes, first, count, "--prefix")
         # With --prefix-size a whole reference may be given as the prefix, of which only the beginning counts.
-        ids = [row[:size] for row in self.tokenizer.encode_lines(texts, target)]
+        ids = [row[:size] for row in self.tokenizer.encode_lines(texts, target_lang)]
         self._count_unknown("--prefix", first, ids)
         return ids
 
     def _read_phrases(
-        self, constraints: Iterator[str] | None, first: int, count: int, target: str
+        self,
+        constraints: Iterator[str] | None,
+        first: int,
+        count: int,
+        target_lang: str,
     ) -> list[list[list[int]]]:
         """Return the ids of the phrases that the outputs of the next `count` lines contain.
 
-        `constraints` has the phrases of each line, in language `target` and separated by tabs; None means no
+        `constraints` has the phrases of each line, in `target_lang` and separated by tabs; None means no
         phrases. `first` is the number of the first line. Raises MasscliError if there are too few lines.
         """
         if constraints is None:
             return [[] for _ in range(count)]
         lines = _take_lines(constraints, first, count, "--constraints")
-        phrases = [self._phrases(line, target) for line in lines]
+        phrases = [self._phrases(line, target_lang) for line in lines]
         # A line is not understood if none of its phrases has a known piece.
         joined = [list(chain.from_iterable(line_phrases)) for line_phrases in phrases]
         self._count_unknown("--constraints", first, joined)
         return phrases
 
     def score(
-        self, lines: Iterable[str], references: Iterable[str], source: str, target: str
+        self,
+        lines: Iterable[str],
+        references: Iterable[str],
+        source_lang: str,
+        target_lang: str,
     ) -> Iterator[Translation]:
         """Yield each of `references` with the scores that the models give it as a translation of its line.
 
-        `source` and `target` are the languages. An empty source is scored like any other. Raises MasscliError
-        where a translation is longer than the model can generate, and if there are not as many as lines.
+        An empty source is scored like any other. Raises MasscliError where a translation is longer than the
+        model can generate, and if there are not as many as lines.
         """
         remaining = iter(references)
         count = 0
@@ -235,18 +245,21 @@ class Translator:
             reference_texts = _take_lines(
                 remaining, first, len(texts), "--score-reference"
             )
-            ids = self._source_ids(texts, first, source)
-            targets = self._encode(reference_texts, target)
+            ids = self._source_ids(texts, first, source_lang)
+            targets = self._encode(reference_texts, target_lang)
             self._count_unknown(
                 "--score-reference", first, [row.tolist() for row in targets]
             )
             # A reference that is too long is refused before anything is scored.
             for i, row in enumerate(targets):
                 self._check_target_length(first + i, len(row), len(ids[i]))
-            scored = self.decoder.score(ids, targets, source, target)
+            scored = self.decoder.score(ids, targets, source_lang, target_lang)
             if self.alignment_head is not None:
                 aligned = self._align(
-                    ids, [[hypothesis] for hypothesis in scored], source, target
+                    ids,
+                    [[hypothesis] for hypothesis in scored],
+                    source_lang,
+                    target_lang,
                 )
                 scored = [hypothesis for [hypothesis] in aligned]
             for i, hypothesis in enumerate(scored):
@@ -261,15 +274,17 @@ class Translator:
         self,
         sources: Sequence[Ids],
         n_best: Sequence[Sequence[Hypothesis]],
-        source: str,
-        target: str,
+        source_lang: str,
+        target_lang: str,
     ) -> list[list[Hypothesis]]:
-        """Return the hypotheses of each source with their alignments; `source` and `target` are languages."""
+        """Return the hypotheses of each source with their alignments."""
         assert self.alignment_head is not None
         # Each hypothesis is aligned by itself, as a pair with its source.
         repeated, outputs = pair_with_sources(sources, n_best)
         links = iter(
-            self.decoder.align(repeated, outputs, source, target, self.alignment_head)
+            self.decoder.align(
+                repeated, outputs, source_lang, target_lang, self.alignment_head
+            )
         )
         aligned = []
         for hypotheses in n_best:
@@ -279,7 +294,7 @@ class Translator:
         return aligned
 
     def _translations(
-        self, line: int, hypotheses: list[Hypothesis] | None, target: str
+        self, line: int, hypotheses: list[Hypothesis] | None, target_lang: str
     ) -> list[Translation]:
         """Return the translations of a line (a number, from 1) from its hypotheses, best first, at least one.
 
@@ -288,7 +303,9 @@ class Translator:
         """
         if hypotheses is None:
             self._count(line, EMPTY_HYPOTHESIS)
-            return [Translation(self.tokenizer.decode((), target), EMPTY_HYPOTHESIS)]
+            return [
+                Translation(self.tokenizer.decode((), target_lang), EMPTY_HYPOTHESIS)
+            ]
         # Every line of the input gets a line of output, even where the options left none to be found.
         nothing_found = not hypotheses
         if nothing_found:
@@ -296,7 +313,7 @@ class Translator:
             hypotheses = [EMPTY_HYPOTHESIS]
         translations = []
         for hypothesis in hypotheses:
-            text = self.tokenizer.decode(hypothesis.ids, target)
+            text = self.tokenizer.decode(hypothesis.ids, target_lang)
             translations.append(self._translation(text, hypothesis))
         if self.config.mbr:
             ranking = rank_by_utility(
