@@ -194,7 +194,7 @@ class Decoder:
             prefixes = [()] * len(sources)
         if phrases is None:
             phrases = [()] * len(sources)
-        # In the prompt of a single stack they have been read already.
+        # In the prompt of a single stack, forced tokens have been read already.
         forced = [] if self.single_stack else self.framing.forced_tokens(target_lang)
         limits = []
         for ids, prefix, sentence_phrases in zip(
@@ -220,26 +220,27 @@ class Decoder:
             )
 
         lengths = [len(ids) for ids in sources]
-        return self._decode_batches(decode, lengths)
+        return self._in_batches(decode, lengths, self.config.beam, self._threads())
 
-    def _decode_batches(
-        self, decode: Callable[[list[int]], list[list[Hypothesis]]], lengths: list[int]
-    ) -> list[list[Hypothesis]]:
-        """Return the n best outputs of each sentence, which `decode` returns for those with given indices.
+    def _in_batches(
+        self,
+        compute: Callable[[list[int]], list[T]],
+        lengths: Sequence[int],
+        width: int = 1,
+        threads: int = 1,
+    ) -> list[T]:
+        """Return the result of each sentence, in order, which `compute` returns for those with given indices.
 
-        `lengths` are the tokens of the sources, without special ones.
+        `lengths` are the tokens of the sentences, without special ones, and `width` is the number of rows of
+        each. Batches are divided among `threads`.
         """
-        width = self.config.beam
-        results: list[list[Hypothesis]] = [[] for _ in lengths]
+        results: dict[int, T] = {}
         with torch.inference_mode(), self._eval_mode():
             # Batches are of sentences of similar length, so results come out of order.
             batches = self._batches(lengths, width)
-            for numbers, found in decode_in_threads(
-                decode, batches, width, self._threads()
-            ):
-                for i, n_best in zip(numbers, found, strict=True):
-                    results[i] = n_best
-        return results
+            for numbers, found in decode_in_threads(compute, batches, width, threads):
+                results.update(zip(numbers, found, strict=True))
+        return [results[number] for number in range(len(lengths))]
 
     def _search_batch(
         self,
@@ -296,50 +297,56 @@ class Decoder:
         power of lenpen, both with the end symbol; the length also counts forced first tokens. Sources and
         targets are ids without special tokens.
         """
-        # In the prompt of a single stack forced tokens have been read already, as in the search.
-        forced = [] if self.single_stack else self.framing.forced_tokens(target_lang)
-        start = [self.framing.decoder_start(target_lang), *forced]
-        results: list[Hypothesis | None] = [None] * len(sources)
         sizes = []
         for source_ids, target_ids in zip(sources, targets, strict=True):
             if self.single_stack:
                 sizes.append(len(source_ids) + len(target_ids))
             else:
                 sizes.append(max(len(source_ids), len(target_ids)))
-        with torch.inference_mode(), self._eval_mode():
-            for batch in self._batches(sizes, 1):
-                # Rows hold the start symbol, so a row of n + 1 ids has n to predict, the end symbol included.
-                framed = [
-                    np.concatenate([start, ids, [self.framing.vocab.eos]])
-                    for ids in select(targets, batch)
-                ]
-                rows, row_lengths = pad(framed, self.framing.vocab.pad)
-                lengths = row_lengths - 1
-                batch_sources = select(sources, batch)
-                if self.single_stack:
-                    stepper = self._stepper(batch_sources, source_lang, target_lang, 1)
-                    # A single stack reads a source and its continuation by different rules, which the stepper
-                    # knows.
-                    scores = self._score_step_by_step(stepper, rows, lengths)
-                else:
-                    scores = self._score_at_once(
-                        self._encoder_input(batch_sources, source_lang, target_lang),
-                        rows,
-                        lengths,
-                        target_lang,
-                    )
-                for i, row_scores, n in zip(
-                    batch, scores.tolist(), lengths.tolist(), strict=True
-                ):
-                    ids = tuple(targets[i].tolist())
-                    token_scores = tuple(row_scores[:n])
-                    # Forced tokens have log-probability 0, as in the search, but count in the length.
-                    token_scores = token_scores[len(forced) :]
-                    # The sum is exact, so that it does not depend on padding and batches.
-                    score = math.fsum(token_scores) / n**self.config.lenpen
-                    results[i] = Hypothesis(ids, score, token_scores, hit_max_len=False)
-        # Every sentence is in one batch, so none is missing; the condition is for the type checker.
-        return [hypothesis for hypothesis in results if hypothesis is not None]
+
+        def score(batch: list[int]) -> list[Hypothesis]:
+            return self._score_batch(
+                select(sources, batch), select(targets, batch), source_lang, target_lang
+            )
+
+        return self._in_batches(score, sizes)
+
+    def _score_batch(
+        self,
+        sources: Sequence[Ids],
+        targets: Sequence[Ids],
+        source_lang: str,
+        target_lang: str,
+    ) -> list[Hypothesis]:
+        """Return the targets of one batch as hypotheses; the arguments are those of `score`."""
+        # In the prompt of a single stack forced tokens have been read already, as in the search.
+        forced = [] if self.single_stack else self.framing.forced_tokens(target_lang)
+        start = [self.framing.decoder_start(target_lang), *forced]
+        # Rows hold the start symbol, so a row of n + 1 ids has n to predict, the end symbol included.
+        framed = [
+            np.concatenate([start, ids, [self.framing.vocab.eos]]) for ids in targets
+        ]
+        rows, row_lengths = pad(framed, self.framing.vocab.pad)
+        lengths = row_lengths - 1
+        if self.single_stack:
+            # A single stack reads a source and its continuation by different rules, which the stepper knows.
+            stepper = self._stepper(sources, source_lang, target_lang, 1)
+            scores = self._score_step_by_step(stepper, rows, lengths)
+        else:
+            encoder_input = self._encoder_input(sources, source_lang, target_lang)
+            scores = self._score_at_once(encoder_input, rows, lengths, target_lang)
+        hypotheses = []
+        for ids, row_scores, n in zip(
+            targets, scores.tolist(), lengths.tolist(), strict=True
+        ):
+            # Forced tokens have log-probability 0, as in the search, but count in the length.
+            token_scores = tuple(row_scores[len(forced) : n])
+            # The sum is exact, so that it does not depend on padding and batches.
+            total = math.fsum(token_scores) / n**self.config.lenpen
+            hypotheses.append(
+                Hypothesis(tuple(ids.tolist()), total, token_scores, hit_max_len=False)
+            )
+        return hypotheses
 
     def align(
         self,
@@ -360,42 +367,58 @@ class Decoder:
                 "--alignments: needs one model with encoder and decoder",
                 "name one run, or leave --alignments out",
             )
-        model = self.models[0]
-        heads = head.heads
-        if heads is None:
-            heads = model.config.for_stack("decoder").heads
-        # The position that reads the last special token predicts the first piece.
-        first_predicted = self.framing.target_prefix_length - 1
-        links: list[Links] = [()] * len(sources)
         sizes = [
             max(len(ids), len(output))
             for ids, output in zip(sources, targets, strict=True)
         ]
-        with torch.inference_mode(), self._eval_mode():
-            for batch in self._batches(sizes, 1):
-                read = []
-                for ids in select(targets, batch):
-                    # The end symbol is predicted, but not read.
-                    read.append(self.framing.with_special_tokens(ids, target_lang)[:-1])
-                decoder_input = self._decoder_input(read, target_lang)
-                memory = model.encode(
-                    self._encoder_input(
-                        select(sources, batch), source_lang, target_lang
-                    )
-                )
-                _, log_weights = model.decode_with_weights(
-                    decoder_input, memory, head.layer, heads
-                )
-                attended = log_weights.exp().mean(1).argmax(-1)[:, first_predicted:]
-                attended = attended - self.framing.prefix_length
-                for i, positions in zip(batch, attended.tolist(), strict=True):
-                    links_of_pair = []
-                    # Shorter targets are followed by padding and then the end symbol.
-                    for t, s in enumerate(positions[: len(targets[i])]):
-                        # Other positions are those of special tokens.
-                        if 0 <= s < len(sources[i]):
-                            links_of_pair.append((s, t))
-                    links[i] = tuple(links_of_pair)
+
+        def align(batch: list[int]) -> list[Links]:
+            return self._align_batch(
+                select(sources, batch),
+                select(targets, batch),
+                source_lang,
+                target_lang,
+                head,
+            )
+
+        return self._in_batches(align, sizes)
+
+    def _align_batch(
+        self,
+        sources: Sequence[Ids],
+        targets: Sequence[Ids],
+        source_lang: str,
+        target_lang: str,
+        head: AlignmentHead,
+    ) -> list[Links]:
+        """Return the links of each target of one batch; the arguments are those of `align`."""
+        model = self.models[0]
+        heads = head.heads
+        if heads is None:
+            heads = model.config.for_stack("decoder").heads
+        read = []
+        for ids in targets:
+            # The end symbol is predicted, but not read.
+            read.append(self.framing.with_special_tokens(ids, target_lang)[:-1])
+        memory = model.encode(self._encoder_input(sources, source_lang, target_lang))
+        _, log_weights = model.decode_with_weights(
+            self._decoder_input(read, target_lang), memory, head.layer, heads
+        )
+        # The position that reads the last special token predicts the first piece.
+        first_predicted = self.framing.target_prefix_length - 1
+        attended = log_weights.exp().mean(1).argmax(-1)[:, first_predicted:]
+        attended = attended - self.framing.prefix_length
+        links = []
+        for source, target, positions in zip(
+            sources, targets, attended.tolist(), strict=True
+        ):
+            links_of_pair = []
+            # Shorter targets are followed by padding and then the end symbol.
+            for t, s in enumerate(positions[: len(target)]):
+                # Other positions are those of special tokens.
+                if 0 <= s < len(source):
+                    links_of_pair.append((s, t))
+            links.append(tuple(links_of_pair))
         return links
 
     def _decoder_input(self, sequences: Sequence[Ids], target_lang: str) -> Tokens:
