@@ -321,14 +321,13 @@ class Transformer(nn.Module):
             bias = bias[part]
         return weight[part], bias
 
-    def output_rows(
-        self, ids: Tensor, stack: str | None = None
-    ) -> tuple[Tensor, Tensor | None, Tensor]:
+    def output_rows(self, ids: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
         """Return the output weights (U, E) and biases (U,), or None, of U ids, and which are predicted (U,).
 
-        `stack` is as for `logits`. An id that the stack does not predict has the weights of another one.
+        They are those of the decoder, if there is one. An id that is not predicted has the weights of another
+        one.
         """
-        owner = self._output_owner(stack)
+        owner = self._output_owner(None)
         predicted = self.id_ranges.predicted_by(owner)
         weight, bias = self.output_weight(owner)
         rows = (ids - predicted.start).clamp(0, len(predicted) - 1)

@@ -43,7 +43,7 @@ class RunParts:
         self.optimizer = optimizer
         self.state = state
         self.device = next(self.model.parameters()).device
-        self.parameter_names = _name_parameters(self.model, streams)
+        self.parameter_names = name_parameters(self.model, streams)
         """The name of each trained parameter of the model and of the objectives (`objective.STREAM.NAME`)."""
         uses_fp16 = self.model.compute_dtype == torch.float16
         self.loss_scale = LossScale(
@@ -57,7 +57,7 @@ class RunParts:
             )
 
 
-def _name_parameters(
+def name_parameters(
     model: Transformer, streams: Sequence[Stream]
 ) -> dict[nn.Parameter, str]:
     """Return the name of each trained parameter of the model and of the objectives of the streams."""

@@ -39,8 +39,8 @@ from masscli.objectives.shared.sequence_to_sequence import (
 )
 from masscli.training.evaluate_outputs import with_less_memory
 
-SEAM = 2
-"""Number of visible source tokens on each side of a target that count as its neighbors (source_use_far)."""
+NEIGHBOR_DISTANCE = 2
+"""How far from a target a visible source token may be to count as its neighbor (source_use_far)."""
 BATCH_SIZE = 64
 """Number of sentence pairs in a batch for cross_use."""
 
@@ -70,7 +70,7 @@ class SourceUseTask:
             )
         batch = self.batch_builder(self.sampler.epoch()[0], 0)
         kinds = ["source_use", "source_use_masked"]
-        if self.objective.visible_neighbors(batch, SEAM) is not None:
+        if self.objective.visible_neighbors(batch, NEIGHBOR_DISTANCE) is not None:
             kinds.insert(1, "source_use_far")
         return tuple(f"{kind}.{self.stream}" for kind in kinds)
 
@@ -126,7 +126,7 @@ class SourceUseTask:
         """
         yield batch.source
         yield other
-        neighbors = self.objective.visible_neighbors(batch, SEAM)
+        neighbors = self.objective.visible_neighbors(batch, NEIGHBOR_DISTANCE)
         if neighbors is not None:
             yield _with_tokens_of(
                 other, batch.source, neighbors, self.framing.suffix_length

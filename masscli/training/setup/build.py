@@ -30,7 +30,7 @@ from masscli.training.kept_checkpoints import KeptCheckpoints
 from masscli.training.optim import make_optimizer, restore_optimizer_state
 from masscli.training.precision import bf16_is_faster, choose_device, choose_dtype
 from masscli.training.recipe import Recipe
-from masscli.training.run_parts import RunParts
+from masscli.training.run_parts import RunParts, name_parameters
 from masscli.training.setup.architecture import check_vocabularies
 from masscli.training.setup.batch_changes import rescale_positions
 from masscli.training.setup.build_streams import (
@@ -128,14 +128,11 @@ def build(
     else:
         notes += rescale_positions(streams, last.recipe.train, recipe.train, state)
     # The optimizer gets names, because weight decay and layer decay depend on them.
-    parameters = list(model.named_parameters())
-    for name, objective in objectives.items():
-        parameters += [
-            (f"objective.{name}.{key}", value)
-            for key, value in objective.named_parameters()
-        ]
+    names = name_parameters(model, streams)
     layers = max(recipe.model.encoder_layers, recipe.model.decoder_layers)
-    optimizer = make_optimizer(recipe.optim, parameters, layers)
+    optimizer = make_optimizer(
+        recipe.optim, [(name, parameter) for parameter, name in names.items()], layers
+    )
     validator, warnings = build_validator(recipe, objectives, context, framing)
     warnings += note_best_metric(recipe, validator)
     kept = KeptCheckpoints(
