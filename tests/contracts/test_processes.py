@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -118,34 +119,25 @@ def read(process: subprocess.Popen[str], beginning: str | None = None) -> str:
     return seen
 
 
+def events(folder: Path, kind: str) -> list[dict[str, Any]]:
+    """The events of one kind in the log of a run."""
+    lines = (folder / "log.jsonl").read_text().splitlines()
+    return [event for event in map(json.loads, lines) if event["event"] == kind]
+
+
 def logged(folder: Path) -> dict[int, dict[str, float]]:
     """Losses by update."""
-    events = [
-        json.loads(line)
-        for line in (folder / "log.jsonl").read_text().split("\n")
-        if line
-    ]
-    return {e["step"]: e["losses"] for e in events if e["event"] == "stepped"}
+    return {event["step"]: event["losses"] for event in events(folder, "stepped")}
 
 
 def norms(folder: Path) -> list[float]:
     """Of the gradients, update by update."""
-    events = [
-        json.loads(line)
-        for line in (folder / "log.jsonl").read_text().split("\n")
-        if line
-    ]
-    return [e["grad_norm"] for e in events if e["event"] == "stepped"]
+    return [event["grad_norm"] for event in events(folder, "stepped")]
 
 
 def measured(folder: Path) -> dict[int, dict[str, float]]:
     """Metrics of the validation set by update."""
-    events = [
-        json.loads(line)
-        for line in (folder / "log.jsonl").read_text().split("\n")
-        if line
-    ]
-    return {e["step"]: e["metrics"] for e in events if e["event"] == "evaluated"}
+    return {event["step"]: event["metrics"] for event in events(folder, "evaluated")}
 
 
 def alike(

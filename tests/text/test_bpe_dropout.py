@@ -138,4 +138,4 @@ def test_a_run_reads_other_pieces_in_each_epoch_and_can_be_stopped(
     plain = trainer.streams["pairs"].batch_builder(numbers, 0)
     assert int(batches[0].source.lengths.sum()) > int(plain.source.lengths.sum())
     # Validation reads the usual pieces.
-    assert dropped.validator.streams[0].batch_builder.segment is None
+    assert dropped.validator.streams[0].batch_builder.resegmenter is None

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
@@ -24,6 +23,7 @@ from masscli.core.rng import Purpose, example_generator, make_generator
 from masscli.data.batches.batch import Batch
 from masscli.data.batches.dataset import Collator, Dataset, Example
 from masscli.data.batches.sampler import BatchSampler, Numbers, Position
+from masscli.text.resegmentation import Resegmenter
 
 
 class PlannedBatch(NamedTuple):
@@ -45,17 +45,14 @@ class PlannedBatch(NamedTuple):
 class BatchBuilder:
     """Makes batches from examples of the training stream called `name`.
 
-    `segment`, if given, splits the token ids of each field of an example into other pieces, at random; it
-    gets the ids and a random generator.
+    `resegmenter`, if given, splits the words of each field of an example into other pieces, at random.
     """
 
     name: str
     dataset: Dataset
     collate: Collator
     seed: int
-    segment: (
-        Callable[[NDArray[np.int64], np.random.Generator], NDArray[np.int64]] | None
-    ) = None
+    resegmenter: Resegmenter | None = None
 
     def __call__(self, numbers: Numbers, epoch: int) -> Batch:
         """Return the batch of the examples with these numbers, with the random noise of this epoch."""
@@ -67,16 +64,15 @@ class BatchBuilder:
         return self.collate(examples, rngs)
 
     def _example(self, number: int, epoch: int) -> Example:
-        """Return an example; if `segment` is given, its words are split into pieces at random."""
+        """Return an example; if there is a resegmenter, its words are split into pieces at random."""
         example = self.dataset[number]
-        if self.segment is None:
+        if self.resegmenter is None:
             return example
         # These random numbers have a separate purpose, so that the noise is the same with and without
         # them.
         rng = make_generator(self.seed, Purpose.SEGMENTATION, epoch, number, self.name)
-        return Example(
-            example.number, tuple(self.segment(ids, rng) for ids in example.fields)
-        )
+        fields = tuple(self.resegmenter(ids, rng) for ids in example.fields)
+        return Example(example.number, fields)
 
 
 def plan(
