@@ -97,6 +97,13 @@ class GenerationConfig:
             *not_negative(
                 self, "no_repeat_ngram_size", "prefix_size", "sampling_topk", "min_len"
             ),
+            *not_negative(self, "max_len_a", "max_len_b"),
+            # Otherwise the limit grows with the source, and an output of --min-len always fits.
+            (
+                self.max_len_a > 0 or self.max_len_b >= self.min_len,
+                "max_len_b",
+                f"with --max-len-a 0, must be at least --min-len ({self.min_len}), got {self.max_len_b}",
+            ),
             (
                 0 < self.nbest <= self.beam,
                 "nbest",

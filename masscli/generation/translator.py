@@ -138,6 +138,13 @@ class Translator:
         if truncation.max_length is not None:
             self.max_source_length = min(self.max_source_length, truncation.max_length)
         self.report = Report()
+        # An output could only be shorter than asked for.
+        longest = decoder.max_output_length(0)
+        if self.config.min_len > longest:
+            raise MasscliError(
+                f"--min-len {self.config.min_len}: the model generates at most {longest} pieces",
+                "lower it",
+            )
 
     def translate(
         self,
@@ -151,11 +158,16 @@ class Translator:
 
         There are up to `config.nbest`, and at least one. `prefixes` has a line for each line; the output
         begins with its first `config.prefix_size` pieces. `constraints` has phrases for each line, separated
-        by tabs, which the output contains. Raises MasscliError if one of them has more or fewer lines.
+        by tabs, which the output contains. Raises MasscliError if one of them has more or fewer lines, and
+        where a line has more pieces than the model can generate.
         """
         # Files may be longer than memory, so they are read along with the input, buffer by buffer.
         remaining_prefixes = iter(prefixes) if prefixes is not None else None
         remaining_constraints = iter(constraints) if constraints is not None else None
+        texts_of = {"--prefix": prefixes, "--constraints": constraints}
+        asked_by = " and ".join(
+            flag for flag, given in texts_of.items() if given is not None
+        )
         count = 0
         for first, texts in self._buffers(lines):
             count += len(texts)
@@ -166,6 +178,9 @@ class Translator:
                 remaining_constraints, first, len(texts), target_lang
             )
             ids = self._source_ids(texts, first, source_lang)
+            for i, row in enumerate(ids):
+                forced = len(prefix_ids[i]) + sum(map(len, phrases[i]))
+                self._check_room(asked_by, first + i, forced, len(row))
             # The model is asked for lines that are not empty only.
             not_empty = [i for i, row in enumerate(ids) if len(row)]
             n_best = self.decoder.generate(
@@ -252,7 +267,7 @@ class Translator:
             )
             # A reference that is too long is refused before anything is scored.
             for i, row in enumerate(targets):
-                self._check_target_length(first + i, len(row), len(ids[i]))
+                self._check_room("--score-reference", first + i, len(row), len(ids[i]))
             scored = self.decoder.score(ids, targets, source_lang, target_lang)
             if self.alignment_head is not None:
                 aligned = self._align(
@@ -345,10 +360,13 @@ class Translator:
         texts = [text for text in line.split("\t") if text.strip()]
         return [ids for ids in self.tokenizer.encode_lines(texts, language) if ids]
 
-    def _check_target_length(self, line: int, length: int, source_length: int) -> None:
-        """Raise MasscliError if a reference with `length` pieces is longer than the model can generate.
+    def _check_room(
+        self, asked_by: str, line: int, length: int, source_length: int
+    ) -> None:
+        """Raise MasscliError if an output with `length` pieces would be longer than the model can generate.
 
-        `line` is its number, for the message, and `source_length` the number of pieces of its source.
+        `asked_by` says which option asks for them in which `line` (a number), for the message;
+        `source_length` is the number of pieces of the line's source.
         """
         max_length = self.decoder.max_output_length(source_length)
         if length <= max_length:
@@ -357,8 +375,8 @@ class Translator:
         if self.decoder.single_stack:
             limit += f" behind a source of {source_length}"
         raise MasscliError(
-            f"--score-reference: line {line} has {length} pieces, {limit}",
-            "leave out the pair",
+            f"{asked_by}: line {line} has {length} pieces, {limit}",
+            "shorten or leave out the line",
         )
 
     def _buffers(self, lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:

@@ -115,6 +115,12 @@ def test_a_vocabulary_without_room_for_a_letter(
         (["--lenpen", "1e9"], "--lenpen: must lie in [-100, 100], got 1000000000.0"),
         (["--unkpen", "nan"], "--unkpen: expected a finite number, got nan"),
         (["--max-len-a", "inf"], "--max-len-a: expected a finite number, got inf"),
+        (["--max-len-a", "-1"], "--max-len-a: must not be negative, got -1.0"),
+        (["--max-len-b", "-1"], "--max-len-b: must not be negative, got -1"),
+        (
+            ["--max-len-a", "0", "--max-len-b", "4", "--min-len", "5"],
+            "--max-len-b: with --max-len-a 0, must be at least --min-len (5), got 4",
+        ),
         (
             ["--temperature", "0.5"],
             "--temperature: would have no effect: nothing is sampled without --sampling",

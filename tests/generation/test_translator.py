@@ -351,6 +351,44 @@ def test_a_broken_model_is_an_error_not_a_translation(tokenizer: Tokenizer) -> N
         list(make(tokenizer, model).translate(["red dog"], "en", "de"))
 
 
+def test_what_no_output_can_be_is_refused(
+    tokenizer: Tokenizer, model: Transformer
+) -> None:
+    """The decoder has 40 positions, of which the start symbol takes one. It was cut off without a word."""
+    word = "dog"
+    assert len(tokenizer.encode(word, "de")) == 1
+
+    def refusal(text: str, prefix_size: int, constrained: bool) -> str:
+        size = {"prefix_size": prefix_size} if prefix_size else {}
+        translator = make(tokenizer, model, beam=2, **size)
+        texts = ["", text]
+        outputs = translator.translate(
+            ["red dog", "dog"],
+            "en",
+            "de",
+            texts if prefix_size else None,
+            texts if constrained else None,
+        )
+        with pytest.raises(MasscliError) as error:
+            list(outputs)
+        return error.value.message
+
+    most = "the model generates at most 39"
+    long, half = " ".join([word] * 40), " ".join([word] * 20)
+    assert refusal(long, 40, False) == f"--prefix: line 2 has 40 pieces, {most}"
+    assert refusal(long, 0, True) == f"--constraints: line 2 has 40 pieces, {most}"
+    assert (
+        refusal(half, 20, True)
+        == f"--prefix and --constraints: line 2 has 40 pieces, {most}"
+    )
+    fits = make(tokenizer, model, prefix_size=39)
+    [[found]] = fits.translate(["dog"], "en", "de", [long])
+    assert found.text == " ".join([word] * 39)
+    with pytest.raises(MasscliError) as error:
+        make(tokenizer, model, min_len=40)
+    assert error.value.message == f"--min-len 40: {most} pieces"
+
+
 def test_prefixes_begin_each_output(tokenizer: Tokenizer, model: Transformer) -> None:
     prefixes = sentences(len(LINES), 9)
     outputs = make(tokenizer, model, prefix_size=2).translate(

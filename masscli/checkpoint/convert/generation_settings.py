@@ -287,6 +287,9 @@ def _length_options(
     # Without a limit there, outputs may be empty.
     min_length = settings.get("min_length") or 0
     options["min_len"] = max(0, min_length - _START - forced)
+    # Of two that contradict each other, the maximum counts there.
+    if "max_len_b" in options:
+        options["min_len"] = min(options["min_len"], options["max_len_b"])
     return options
 
 

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from masscli.__main__ import run as masscli
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.checkpoint.convert import seq2seq_vocabulary
+from masscli.checkpoint.convert.generation_settings import read_generation_settings
 from masscli.checkpoint.convert.import_ import import_folder
 from masscli.checkpoint.convert.translator_export import export_translator
 from tests.published import assert_same_tensors, error_of
@@ -386,3 +387,15 @@ def test_tags_of_languages_are_found_in_any_file_that_lists_their_ids(
     found = Checkpoint.open(tmp_path / "run").tokenizer().vocab
     assert found.languages == expected.languages
     assert found.size == expected.size
+
+
+def test_of_lengths_that_contradict_each_other_the_maximum_counts(
+    tmp_path: Path,
+) -> None:
+    """Hugging Face's library warns of such settings, and ends an output at its maximum.
+
+    Of 10 tokens there, the start symbol and a forced one take two.
+    """
+    settings = {"max_length": 10, "min_length": 30}
+    search, _ = read_generation_settings(tmp_path, settings, 1, (), 2)
+    assert (search["max_len_b"], search["min_len"]) == ("8", "8")
