@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from masscli.api.ensemble import Ensemble
 from masscli.api.text_model import TextModel
@@ -19,6 +19,7 @@ from masscli.api.text_translation import TextTranslation, TextTranslator
 from masscli.api.texts import require_text
 from masscli.core.config import find_unused, refuse_misleading
 from masscli.core.errors import MasscliError
+from masscli.core.listing import count_of
 from masscli.generation.config import GenerationConfig
 from masscli.generation.translator import Translation, Translator
 from masscli.metrics.perplexity import perplexity
@@ -81,6 +82,12 @@ class Model:
             tuple[str | None, str | None, str | None], TextModel
         ] = {}
         self._task_models: dict[tuple[str | None, float | None], TaskModel] = {}
+
+    def __reduce__(self) -> NoReturn:
+        """Raise TypeError: a model can be neither pickled nor copied, since PyTorch packs some weights."""
+        raise TypeError(
+            "a model can be neither pickled nor copied; call masscli.load where it is needed"
+        )
 
     def translate(
         self,
@@ -199,7 +206,7 @@ class Model:
         inputs = [""] * len(outputs) if sources is None else _as_list(sources)
         if len(inputs) != len(outputs):
             raise MasscliError(
-                f"there are {len(outputs)} texts and {len(inputs)} sources",
+                f"there are {count_of(len(outputs), 'text')} and {count_of(len(inputs), 'source')}",
                 "give a source for each text",
             )
         model = self.text_model(stream, source, target)

@@ -66,12 +66,15 @@ class PairScorer:
                 self._ensembles[path] = Ensemble.open([path], device, precision)
                 for language in languages:
                     self.unknown[path, language] = UnknownPieces()
+        self.warnings: list[str] = []
+        """What a user should know of the runs, such as that one has not learned its direction."""
         self._translators: list[Translator] = []
-        for path, first, second in (
-            (forward, source, target),
-            (backward, target, source),
+        for option, path, first, second in (
+            ("--forward", forward, source, target),
+            ("--backward", backward, target, source),
         ):
             model = TextModel.open(self._ensembles[path], source=first, target=second)
+            self.warnings += [f"{option}: {warning}" for warning in model.warnings]
             self._translators.append(
                 model.translator(
                     model.decoder(GenerationConfig(), batch_tokens=batch_tokens)

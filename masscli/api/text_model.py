@@ -85,8 +85,10 @@ class TextModel:
         A batch has at most `batch_tokens` source tokens times beams, and `batch_size` sentences. `seed`
         decides what is sampled. `allowed` is a (V,) mask of the pieces that may be generated; None allows
         all. If `piece_scores` is False, CTranslate2 may leave out the scores of single pieces, which saves
-        time.
+        time. Raises MasscliError for a negative seed.
         """
+        if seed < 0:
+            raise MasscliError(f"seed: must not be negative, got {seed}")
         ensemble = self.ensemble
         if ensemble.shortlist is not None:
             ensemble.shortlist.require_direction(self.task.source, self.task.target)

@@ -154,8 +154,12 @@ def _check_complete(recipe: Recipe) -> None:
     """Raise MasscliError if `model.arch` names a preset, but all sizes of the preset are at their defaults.
 
     Such a recipe was not completed by `compose_recipe`. A `Recipe` object is used as it is, so the
-    sizes of the preset are not filled in.
+    sizes of the preset are not filled in. Raises TypeError for a dictionary or a path, which are none.
     """
+    if not isinstance(recipe, Recipe):
+        raise TypeError(
+            f"recipe is of type {type(recipe).__name__}; masscli.compose_recipe makes a recipe of it"
+        )
     arch = recipe.model.arch
     sizes = presets().get(arch, {})
     defaults = to_dict(ModelConfig())

@@ -116,6 +116,11 @@ class FilterConfig:
             *positive(self, "max_len", "batch_tokens"),
             *not_negative(self, "min_len", "min_score"),
             (
+                self.min_len <= self.max_len,
+                "min_len",
+                f"must not exceed --max-len ({self.max_len}), got {self.min_len}",
+            ),
+            (
                 self.source_lang != self.target_lang,
                 "target_lang",
                 "is the source language, too",
@@ -435,7 +440,7 @@ def _open_scorer(options: FilterConfig) -> PairScorer | None:
         return None
     from masscli.api.pair_scorer import PairScorer
 
-    return PairScorer(
+    scorer = PairScorer(
         options.forward,
         options.backward or options.forward,
         (options.source_lang, options.target_lang),
@@ -443,3 +448,6 @@ def _open_scorer(options: FilterConfig) -> PairScorer | None:
         device=options.device,
         precision=options.precision,
     )
+    for warning in scorer.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    return scorer

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
+import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -129,6 +131,11 @@ def test_wrong_requests_are_refused(ende: Path, labeled: Path) -> None:
         model.translate(LINES, temperature=2.0)
     with pytest.raises(MasscliError, match="does not know this language"):
         model.translate(LINES, target="fr")
+    with pytest.raises(MasscliError, match="seed: must not be negative, got -1"):
+        model.translate(LINES, sampling=True, seed=-1)
+    for copied in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match="neither pickled nor copied"):
+            copied(model)
     with pytest.raises(MasscliError, match="was trained to generate text"):
         model.predict(["ba"])
     with pytest.warns(UserWarning, match="trained for en-de, not for de-en"):
@@ -167,7 +174,7 @@ def test_what_is_no_text_is_named(ende: Path) -> None:
         model.translate_text(half)
     with pytest.raises(TypeError, match=r"^text is of type list"):
         model.translate_text(LINES)  # type: ignore[arg-type]
-    with pytest.raises(MasscliError, match="there are 1 texts and 6 sources"):
+    with pytest.raises(MasscliError, match="there are 1 text and 6 sources"):
         model.score(LINES[:1], LINES)
 
 

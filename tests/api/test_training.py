@@ -152,6 +152,14 @@ def test_a_named_size_without_its_sizes_is_refused(toy: Path) -> None:
     assert (composed.model.dim, composed.model.dropout) == (512, 0.3)
 
 
+def test_what_is_no_recipe_is_named(toy: Path) -> None:
+    for given, kind in (({"data": str(toy)}, "dict"), ("recipe.toml", "str")):
+        with pytest.raises(
+            TypeError, match=f"^recipe is of type {kind}; masscli.compose_recipe makes"
+        ):
+            list(masscli.pretrain(given))  # type: ignore[arg-type]
+
+
 def test_options_without_effect_are_named(toy: Path) -> None:
     options = {
         "data": str(toy),

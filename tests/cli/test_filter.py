@@ -213,6 +213,21 @@ def test_scores_are_dual_cross_entropies(
     assert re.search(r"\nboth: 0 of \d+ pieces of noisy.de unknown\n", err)
 
 
+def test_a_model_of_one_direction_is_not_trusted_with_both(
+    toy: Path, place: Path, no_sync: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without --backward, --forward scores the source, too, which this model never learned to write."""
+    train = ["finetune", str(toy), "--task=translate", "-s", "en", "-t", "de"]
+    assert run([*train, "--max-update=1", *SMALL, "--save-dir=ende"]) == 0
+    write(place, [("ba be", "abx ebx")])
+    capsys.readouterr()
+    assert run([*COMMAND, "--no-filter-lang", "--forward=ende"]) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert [line for line in said if "trained for" in line] == [
+        "warning: --backward: trained for en-de, not for de-en"
+    ]
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
@@ -223,6 +238,10 @@ def test_scores_are_dual_cross_entropies(
             "--clean fr=x: 'fr' is neither of the languages of the pair",
         ),
         (["-t", "en"], "--target-lang: is the source language, too"),
+        (
+            ["--min-len=6", "--max-len=5"],
+            "--min-len: must not exceed --max-len (5), got 6",
+        ),
         (["-s", "a/b"], "--source-lang: 'a/b' cannot be the name of a language"),
         (["--output=."], "--output .: is not a prefix of files"),
         (["--output=nowhere/x"], "--output nowhere/x.en: its folder does not exist"),
