@@ -72,6 +72,8 @@ def read_events(folder: Path, add: Callable[[Mapping[str, Any]], None]) -> None:
     # A folder or a pipe is named by read_regular_text.
     if not path.exists():
         hint = "name folders of runs, or a log of scores"
+        if folder.is_file():
+            raise MasscliError(f"{folder}: is a file, not the folder of a run", hint)
         if any(folder.glob("*/log.jsonl")):
             hint = f"it is a folder of runs: name them, as masscli report {folder}/*"
         raise MasscliError(f"{path}: no such file", hint)

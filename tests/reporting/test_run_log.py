@@ -122,6 +122,7 @@ def test_metrics_are_added_to_a_log_of_scores(
         (["other.jsonl", "--curve", "loss"], "--curve: is for folders of runs"),
         (["a.jsonl", "b.jsonl"], "report: expected one log of scores, got 2"),
         (["mass", "mass/checkpoints"], "mass/checkpoints/log.jsonl: no such file"),
+        (["mass", "scores.jsonl"], "scores.jsonl: is a file, not the folder of a run"),
     ],
 )
 def test_mistakes_are_named(
@@ -133,6 +134,7 @@ def test_mistakes_are_named(
 ) -> None:
     monkeypatch.chdir(folder.parent)
     (folder / "checkpoints").mkdir()
+    Path("scores.jsonl").touch()
     assert run(["report", *arguments]) == 2
     assert capsys.readouterr().err.splitlines()[0] == f"error: {message}"
 
