@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from masscli.core.errors import MasscliError
 from masscli.core.files import read_regular, sha256_of
+from masscli.core.listing import list_some
 from masscli.text.compressed import open_xz, open_zstd
 
 BLOCK_BYTES = 1 << 20
@@ -349,4 +350,4 @@ def similar_names_hint(path: Path) -> str:
         similar = difflib.get_close_matches(path.name, names, 4)
     if not similar:
         return f"nothing in {path.parent} has a name like it"
-    return f"in {path.parent} there is {', '.join(similar[:_SHOWN_NAMES])}"
+    return f"in {path.parent} there is {list_some(similar, _SHOWN_NAMES)}"

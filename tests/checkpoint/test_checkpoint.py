@@ -659,6 +659,18 @@ def test_a_run_is_not_continued_with_another_recipe(toy: Path, run: Path) -> Non
             "optim.lr is 0.02, was 0.01; train.max_tokens is 99, was 150",
         ),
         (["seed=2"], "seed is 2, was 1"),
+        (
+            [
+                "seed=2",
+                "model.dim=32",
+                "model.heads=4",
+                "model.ffn_dim=64",
+                "model.encoder_layers=2",
+                "optim.lr=0.02",
+            ],
+            "model.dim is 32, was 16; model.encoder_layers is 2, was 1; model.ffn_dim is 64, was 32; model.heads is 4, was 2 "
+            "and 2 more",
+        ),
         (["stream.mass.objective.k=0.3"], "stream.mass.objective.k is 0.3, was None"),
         (["stream.pairs.max_examples=9"], "stream.pairs.max_examples is 9, was None"),
     ):
@@ -669,6 +681,11 @@ def test_a_run_is_not_continued_with_another_recipe(toy: Path, run: Path) -> Non
         assert hint.endswith(
             "start another run with --save-dir, or begin from its weights with --init-from"
         )
+        # Some changes can be accepted; of the others it is told how not to make them.
+        go_on = f"repeat its options to go on, as --config {run} does; or "
+        if changes[0] == "optim.lr=0.02":
+            go_on = "add --accept-changes to go on with it, or "
+        assert hint.startswith(go_on)
     freq = refused(lambda: build(recipe(toy, run, "train.update_freq=3")))
     assert freq == (
         "--update-freq 3 differs from the 2 that the run began with",

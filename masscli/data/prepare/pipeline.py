@@ -340,9 +340,13 @@ def prepare_encoding(run: Run) -> None:
             )
     # A vocabulary that is trained on this text covers its letters.
     if origin == "adopted" and lacks_capitals(tokenizer):
+        path = run.config.spm_model
+        advice = "add --lowercase"
+        # A folder also says how text is prepared for its vocabulary, which the option would contradict.
+        if path is not None and path.is_dir():
+            advice = "lower-case the text before (for an imported model, `masscli import --lowercase` does)"
         run.progress.warn(
-            "the vocabulary has no capital letters, which will be unknown: add --lowercase "
-            "(for an imported model, to `masscli import`)"
+            f"the vocabulary has no capital letters, which will be unknown: {advice}"
         )
     if tokenizer.preprocessing.moses:
         files = training_files(run.groups, run.scans, run.inputs.languages)

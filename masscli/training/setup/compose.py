@@ -153,8 +153,9 @@ def _keep_initialization(recipe: Recipe, stored: Recipe, save_dir: Path) -> Reci
     """
     # The first change is enough for an error.
     for flag, asked, begun_with in _changed_initialization(recipe, stored):
+        began = f"with {begun_with}" if begun_with else "without it"
         raise MasscliError(
-            f"{flag} {asked}: {save_dir} holds a run that began with {begun_with or 'none'}",
+            f"{flag} {asked}: {save_dir} holds a run that began {began}",
             "start another run with --save-dir, or leave it out to continue",
         )
     return replace(

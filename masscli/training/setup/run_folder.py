@@ -14,6 +14,7 @@ from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.core import distributed
 from masscli.core.config import to_dict
 from masscli.core.errors import MasscliError, cannot_be_written
+from masscli.core.listing import list_some
 from masscli.training.recipe import Recipe
 from masscli.training.setup.run_context import RunCheckpoints, RunContext
 from masscli.training.validation import lower_is_better
@@ -71,6 +72,9 @@ ACCEPTABLE = {
 
 NEEDED_SPACE = 64 * 2**20
 """Bytes that must be free on the disk with the folder of the run."""
+
+NAMED_CHANGES = 4
+"""Number of changed options that an error names; it counts the others."""
 
 NEW_RUN = (
     "start another run with --save-dir, or begin from its weights with --init-from"
@@ -175,10 +179,11 @@ def check_same_run(
         hint = (
             f"add --accept-changes to go on with it, or {NEW_RUN}"
             if acceptable
-            else NEW_RUN
+            else f"repeat its options to go on, as --config {recipe.save_dir} does; or {NEW_RUN}"
         )
+        named = list_some(list(changes.values()), NAMED_CHANGES, "; ")
         raise MasscliError(
-            f"{recipe.save_dir}: holds a run with another recipe ({'; '.join(list(changes.values())[:4])})",
+            f"{recipe.save_dir}: holds a run with another recipe ({named})",
             hint,
         )
     return []

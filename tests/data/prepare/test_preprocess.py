@@ -468,6 +468,31 @@ def test_what_a_given_vocabulary_has_decided(
     assert not (text / "other" / "manifest.json").exists()
 
 
+def test_advice_on_capital_letters_can_be_followed(
+    text: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A vocabulary of lower-cased text, as a file and as the folder that holds it."""
+    for name in ("train.en", "train.de"):
+        lines = (text / name).read_text(encoding="utf-8")
+        (text / name).write_text(lines.lower(), encoding="utf-8")
+    folder = made(config(text))
+    said = "the vocabulary has no capital letters, which will be unknown: "
+    in_text = "lower-case the text before (for an imported model, `masscli import --lowercase` does)"
+
+    def encoded(given: Path, name: str, lowercase: bool = False) -> str:
+        capsys.readouterr()
+        options = {"vocab_size": PreprocessConfig.vocab_size, "lowercase": lowercase}
+        made(config(text, **options, spm_model=given, destdir=text / name))
+        return capsys.readouterr().err
+
+    alone = folder / "vocab.model"
+    assert f"warning: {said}add --lowercase\n" in encoded(alone, "alone")
+    assert said not in encoded(alone, "lowered", lowercase=True)
+    assert f"warning: {said}{in_text}\n" in encoded(folder, "folder")
+    with pytest.raises(MasscliError, match="--lowercase: differs from the preparation"):
+        encoded(folder, "refused", lowercase=True)
+
+
 def test_options_of_training_a_vocabulary_have_no_effect_on_a_given_one(
     text: Path,
 ) -> None:

@@ -626,4 +626,4 @@ def test_a_run_that_goes_on_keeps_what_it_began_with(
     told(capsys, *fresh, "--max-update", "1")
     assert told(capsys, *fresh, "--max-update", "2", "--init-from", encoder, status=2)[
         1
-    ][0].endswith("holds a run that began with none")
+    ][0].endswith("holds a run that began without it")
