@@ -7,6 +7,8 @@ case $SCALE in
     gpu) novel_lines=100000 ;;
     *) echo "error: SCALE=$SCALE: this recipe has tiny and gpu" >&2 && exit 2 ;;
 esac
+few_pieces=2000
+[ "$PAIRS" -lt 5000 ] || few_pieces=4000
 mkdir -p "$OUTPUT/text"
 for lang in en de; do
     gzip -dc "$DATA/novels/$lang.txt.gz" | sed -n "1,${novel_lines}p" > "$OUTPUT/text/novels.$lang"
@@ -15,4 +17,4 @@ done
 masscli preprocess --langs en,de --trainpref "$DATA/multi30k/train" --validpref "$DATA/multi30k/valid" --normalize --moses --lowercase \
     --mono "en=$OUTPUT/text/novels.en" --mono "de=$OUTPUT/text/novels.de" --vocab-size 8000 --destdir "$OUTPUT/data"
 masscli preprocess --langs en,de --trainpref "$OUTPUT/text/few-$PAIRS" --validpref "$DATA/multi30k/valid" --normalize --moses --lowercase \
-    --vocab-size 2000 --destdir "$OUTPUT/data-few-$PAIRS"
+    --vocab-size "$few_pieces" --destdir "$OUTPUT/data-few-$PAIRS"

@@ -433,6 +433,23 @@ def test_few_pairs_are_the_same_for_every_method(
         } == {seed}
 
 
+def test_more_pairs_are_learned_for_longer(
+    corpora: Path, stubs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    updates = []
+    for pairs in ("1000", "5000"):
+        monkeypatch.setenv("PAIRS", pairs)
+        calls = run_script(RECIPES / "lowres", corpora, stubs, monkeypatch)
+        runs = by_folder(calls)
+        updates.append(
+            [
+                value(runs[f"{method}.{pairs}.1"], "--max-update")
+                for method in ("scratch", "pretrained")
+            ]
+        )
+    assert updates == [["", ""], ["6000", "1000"]]
+
+
 def test_the_controls_of_few_pairs_compare_like_with_like(
     corpora: Path, stubs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
