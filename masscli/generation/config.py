@@ -56,10 +56,11 @@ class GenerationConfig:
     min_len: int = 1
     """Minimum output length, in tokens without the end symbol."""
     no_repeat_ngram_size: int = 0
-    """Never repeat an n-gram of this size; 0 turns this off."""
+    """Never repeat an n-gram of this size; 0 turns this off. With a decoder alone, the prompt counts,
+    too."""
     repetition_penalty: float = 1.0
-    """Multiply the log-probabilities of pieces that are already in the output by this; values above 1
-    reduce repetition (Keskar et al. 2019)."""
+    """Multiply the log-probabilities of pieces that are already in the output, or in the prompt of a
+    decoder alone, by this; values above 1 reduce repetition (Keskar et al. 2019)."""
     mbr: bool = False
     """Minimum Bayes risk decoding: of --beam outputs, preferably sampled, print the --nbest with the
     highest mean chrF against all of them."""

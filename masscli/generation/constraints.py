@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from masscli.data.batches.batch import Ids
 from masscli.generation.config import GenerationConfig
 from masscli.text.vocabulary import Vocabulary
 
@@ -37,6 +38,9 @@ class Requirements:
     length that a score is divided by, but not in `limits`, and are not part of a hypothesis."""
     allowed: Tensor | None = None
     """(V,) bool: the only pieces that may be generated, besides the end symbol."""
+    prompts: Sequence[Ids] | None = None
+    """The ids of each sentence that a decoder alone continues, at least one. They count as generated for all
+    rules about repetition, as in Hugging Face's library and in fairseq."""
 
 
 class Constraints:
@@ -44,7 +48,7 @@ class Constraints:
 
     They follow from the options, from the vocabulary, whose special ids are never generated, and from the
     requirements, except for phrases. `starts` (S,) are the decoder's first inputs, which count as generated
-    for the penalty of repetition.
+    for the penalty of repetition where there is no prompt.
     """
 
     def __init__(
@@ -77,14 +81,26 @@ class Constraints:
             self.prefixes = torch.full((len(prefixes), longest), -1)
             for row, prefix in zip(self.prefixes, prefixes, strict=True):
                 row[: len(prefix)] = torch.as_tensor(prefix)
+        # (S, longest prompt), with -1 before the beginning of a prompt.
+        self.prompts: Tensor | None = None
+        prompts = requirements.prompts
+        if prompts is not None:
+            longest = max(map(len, prompts))
+            rows = torch.full((len(prompts), longest), -1)
+            for row, prompt in zip(rows, prompts, strict=True):
+                row[longest - len(prompt) :] = torch.as_tensor(prompt)
+            self.prompts = rows.to(self.device)
 
     def keep(self, sentences: Tensor) -> None:
-        """Drop the limits and prefixes of all sentences but those with these indices (1-D, on the CPU)."""
+        """Drop what belongs to sentences, except for those with these indices (1-D, on the CPU)."""
         self.limits = self.limits[sentences]
         self.shortest_limit = int(self.limits.min())
         if self.prefixes is not None:
             self.prefixes = self.prefixes[sentences]
-        self.starts = self.starts[sentences.to(self.device)]
+        on_device = sentences.to(self.device)
+        self.starts = self.starts[on_device]
+        if self.prompts is not None:
+            self.prompts = self.prompts[on_device]
 
     def apply(self, scores: Tensor, history: Tensor) -> None:
         """Apply forced pieces, penalties and bans in place to the scores (S, W, V) of the next piece.
@@ -117,12 +133,18 @@ class Constraints:
         `history` (S, W, t) holds the pieces that were generated so far, forced tokens included.
         """
         step = history.shape[2]
+        if self.prompts is not None:
+            prompts = self.prompts[:, None].expand(-1, history.shape[1], -1)
+            history = torch.cat([prompts, history], 2)
 
         # The penalty of repetition also counts in the score, as in Hugging Face's beam search.
         if self.config.repetition_penalty != 1:
             # A decoder that begins with the end symbol has it from the first step on.
             first = self.starts[:, None, None].expand(-1, history.shape[1], 1)
             read = torch.cat([first, history], 2)
+            if self.prompts is not None:
+                # Any id that was read may stand before the beginning of a prompt.
+                read = torch.where(history < 0, history[..., -1:], history)
             repeated = scores.gather(2, read) * self.config.repetition_penalty
             scores.scatter_(2, read, repeated)
         scores.index_fill_(2, self.forbidden, -torch.inf)
@@ -130,7 +152,7 @@ class Constraints:
         if self.config.unkpen:
             scores[..., self.vocabulary.unk] -= self.config.unkpen
         # Before that, there is no n-gram that could be repeated.
-        if 0 < self.config.no_repeat_ngram_size <= step:
+        if 0 < self.config.no_repeat_ngram_size <= history.shape[2]:
             forbid_repeats(scores, history, self.config.no_repeat_ngram_size)
         if step < len(self.forced_tokens) + self.config.min_len:
             scores[..., self.vocabulary.eos].fill_(-torch.inf)

@@ -37,9 +37,9 @@ T = TypeVar("T")
 
 LOGIT_ROWS = 512
 """Number of tokens whose logits are in memory at a time when given text is scored."""
-SINGLE_STACK_RESERVE = 4
-"""Positions that a source leaves free in a single stack: one each before, between and after source and
-output, and one for the first piece of output."""
+ENCODER_RESERVE = 4
+"""Positions that a source leaves free in an encoder that generates: one each before, between and after source
+and output, and one for the first piece of output."""
 
 
 class AlignmentHead(NamedTuple):
@@ -145,16 +145,23 @@ class Decoder:
             model.encoder is None or model.decoder is None for model in models
         )
         source_positions = min(model.config.max_positions for model in models)
-        target_positions = min(model.config.max_target_positions for model in models)
+        self.target_positions = min(
+            model.config.max_target_positions for model in models
+        )
         # Special tokens take positions, but the end symbol of an output is never read.
-        self.max_target_length = target_positions - framing.target_prefix_length
+        self.max_target_length = self.target_positions - framing.target_prefix_length
         self.max_source_length = (
             source_positions - framing.prefix_length - framing.suffix_length
         )
-        # Source and output share the positions of the one stack.
-        if self.single_stack:
+        # An encoder alone reads source and output as two texts; a decoder alone continues a text.
+        self.continues = all(model.encoder is None for model in models)
+        # Source and output share the positions of the one stack, and there is a first piece of output.
+        if self.continues:
+            before_text = framing.prompt_length(1) - 1
+            self.max_source_length = self.target_positions - before_text - 1
+        elif self.single_stack:
             self.max_source_length = (
-                min(source_positions, target_positions) - SINGLE_STACK_RESERVE
+                min(source_positions, self.target_positions) - ENCODER_RESERVE
             )
 
     @property
@@ -164,6 +171,8 @@ class Decoder:
 
     def max_output_length(self, source_length: int) -> int:
         """Return for how many pieces of output the models have positions, after a source of this length."""
+        if self.continues:
+            return self.target_positions - self.framing.prompt_length(source_length)
         if self.single_stack:
             return self.max_target_length - (source_length + 2)
         return self.max_target_length
@@ -203,6 +212,10 @@ class Decoder:
             needed = len(prefix) + sum(map(len, sentence_phrases))
             limits.append(self._length_limit(len(ids), needed))
 
+        prompts: list[Ids] | None = None
+        if self.continues:
+            prompts = [self.framing.prompt(ids, target_lang) for ids in sources]
+
         def decode(batch: list[int]) -> list[list[Hypothesis]]:
             requirements = Requirements(
                 select(limits, batch),
@@ -210,6 +223,7 @@ class Decoder:
                 select(phrases, batch),
                 forced,
                 self.allowed,
+                None if prompts is None else select(prompts, batch),
             )
             return self._search_batch(
                 select(sources, batch),

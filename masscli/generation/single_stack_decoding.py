@@ -106,7 +106,9 @@ def decode_step(model: Transformer, token: Tokens, cache: Cache) -> Tensor:
     name, stack = _single_stack(model)
     mask = cache.advance()
     assert cache.slot_positions is not None
-    current_position = cache.slot_positions[:, -1:]
+    # A sentence that is done may stay in the batch while others continue, and has no position left then.
+    last_position = model.config.positions_for(name) - 1
+    current_position = cache.slot_positions[:, -1:].clamp(max=last_position)
     if model.relative is not None and name == "encoder":
         # The prompt's slots are among the keys, and rows of a sentence share all positions.
         bias: Tensor = model.relative(current_position, cache.slot_positions)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -177,3 +178,27 @@ def test_the_penalty_is_that_of_transformers() -> None:
     assert torch.equal(
         scores[..., [EOS, UNK, A, B, C]], expected[..., [EOS, UNK, A, B, C]]
     )
+
+
+def test_prompts_count_as_what_must_not_be_repeated() -> None:
+    """Of prompts of different lengths in one batch, and for the sentences that stay."""
+    prompts = [np.array([A, B]), np.array([C]), np.array([B, A, B, C])]
+    given = Constraints(
+        GenerationConfig(no_repeat_ngram_size=2, repetition_penalty=1.5),
+        VOCABULARY,
+        Requirements([9, 9, 9], prompts=prompts),
+        torch.full((3,), BOS),
+    )
+    none: list[int] = []
+    scores = flat(3)
+    given.apply(scores, history(none, none, none))
+    # Nothing follows the last piece of a prompt in it.
+    assert [allowed(row[0]) for row in scores] == [[UNK, A, B, C]] * 3
+    expected = flat(1)[0, 0]
+    paid = [[v for v in (A, B, C) if row[0, v] == expected[v] * 1.5] for row in scores]
+    assert paid == [[A, B], [C], [A, B, C]]
+    given.keep(torch.tensor([0, 2]))
+    scores = flat(2)
+    given.apply(scores, history([A], [B]))
+    # B follows A in the first prompt; A and C follow B in the other one.
+    assert [allowed(row[0]) for row in scores] == [[EOS, UNK, A, C], [EOS, UNK, B]]

@@ -148,9 +148,43 @@ def test_an_output_ends_where_positions_do() -> None:
     decoder = Decoder(
         [model], FRAMING, GenerationConfig(beam=1, min_len=40, max_len_b=400)
     )
-    assert decoder.max_source_length == 44
-    found = decoder.generate([words(44, 1), words(9, 2)], "en", "en")
-    assert [len(h[0].ids) for h in found] == [1, 36]
+    # The start symbol and the text take positions, and so does each piece, which the end symbol follows.
+    assert decoder.max_source_length == 46
+    found = decoder.generate([words(46, 1), words(9, 2)], "en", "en")
+    assert [len(h[0].ids) for h in found] == [1, 38]
+    bare = Framing(replace(VOCAB, prompt_start=False), False, False, ("de", "en"))
+    decoder = Decoder([model], bare, decoder.config)
+    assert decoder.max_source_length == 47
+    found = decoder.generate([words(47, 1), words(9, 2)], "en", "en")
+    assert [len(h[0].ids) for h in found] == [1, 39]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_sentence_without_positions_waits_for_the_others(kind: str) -> None:
+    """It stays in the batch until a quarter of the sentences are done."""
+    model = make(kind)
+    decoder = Decoder(
+        [model], FRAMING, GenerationConfig(beam=2, min_len=40, max_len_b=400)
+    )
+    sources = [words(40, 1), *(words(3, n) for n in range(2, 7))]
+    together = decoder.generate(sources, "en", "en")
+    alone = [decoder.generate([source], "en", "en")[0] for source in sources]
+    assert [h[0].ids for h in together] == [h[0].ids for h in alone]
+
+
+def test_outputs_do_not_repeat_their_prompt_either() -> None:
+    """Each piece of 30 is once in the prompt or in the output; both lengths of a prompt are in one batch."""
+    config = GenerationConfig(beam=2, min_len=5, max_len_b=5, no_repeat_ngram_size=1)
+    sources = [np.arange(10, 30), np.arange(10, 36)]
+    decoder = Decoder([make("gpt")], FRAMING, replace(config, max_len_a=0.0))
+    for source, [best] in zip(
+        sources, decoder.generate(sources, "en", "en"), strict=True
+    ):
+        assert not {*best.ids} & {*source.tolist()}
+    # An encoder reads its source as another text.
+    decoder = Decoder([make("encoder")], FRAMING, replace(config, max_len_a=0.0))
+    found = decoder.generate(sources, "en", "en")
+    assert any({*best.ids} & {*sources[0].tolist()} for [best] in found)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -101,6 +101,12 @@ class Framing:
         start = [self.decoder_start(language), *self.forced_tokens(language)]
         return np.concatenate([start, ids])
 
+    def prompt_length(self, text_length: int) -> int:
+        """Return the number of ids that `prompt` returns for a text of `text_length` ids."""
+        if text_length and not self.vocab.prompt_start:
+            return text_length
+        return self.target_prefix_length + text_length
+
     def with_special_tokens(self, ids: Ids, language: str) -> Ids:
         """Return the ids of a target: decoder start, forced tokens, `ids`, end symbol.
 
