@@ -12,6 +12,10 @@ from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.checkpoint.convert.attribution import notice_file
 from masscli.checkpoint.convert.families import FAMILIES, Family
 from masscli.checkpoint.convert.folder import CONFIG, write_folder
+from masscli.checkpoint.convert.generation_settings import (
+    GENERATION_CONFIG,
+    write_continuation_settings,
+)
 from masscli.checkpoint.convert.model_config import (
     choose_family,
     position_offset,
@@ -89,6 +93,12 @@ def export_checkpoint(path: Path, output: Path, family_name: str | None) -> list
         **notice_file(checkpoint.state.attribution),
         CONFIG: config_file,
     }
+    if not family.is_encoder and class_name == family.full_class:
+        ids = {key: value for key, value in config.items() if key.endswith("_token_id")}
+        search = write_continuation_settings(
+            checkpoint.state.generation, model.max_target_positions
+        )
+        files[GENERATION_CONFIG] = _to_json({**ids, **search})
     write_folder(output, files, tensors)
     return notes + vocabulary.notes
 

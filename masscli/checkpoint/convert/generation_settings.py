@@ -36,7 +36,6 @@ _NOT_IMPORTED = (
     "forced_decoder_ids",
     "guidance_scale",
     "max_time",
-    "min_new_tokens",
     "num_beam_groups",
     "num_return_sequences",
     "penalty_alpha",
@@ -102,6 +101,7 @@ _READ = (
     "forced_eos_token_id",
     "max_length",
     "max_new_tokens",
+    "min_new_tokens",
     "pad_token_id",
     "suppress_tokens",
 )
@@ -216,13 +216,13 @@ def _convert_settings(
     for field, name in _NAMES.items():
         if settings.get(name) is not None:
             options[field] = settings[name]
-    # It may also be "never", which is masscli's default behavior.
+    # It may also be "never", which is masscli's default behavior. A greedy search there ends at the first
+    # end symbol in any case, as one without lookahead does here.
     if settings.get("early_stopping") != "never":
         stops = read_flag(settings, "early_stopping", False, folder / GENERATION_CONFIG)
         options |= {"early_stop": True} if stops else {"lookahead": False}
-    # A greedy search there ends at the first end symbol, whatever the settings say.
-    if options["beam"] == 1:
-        options |= {"early_stop": True, "lookahead": True}
+    elif options["beam"] == 1:
+        options["lookahead"] = False
     options |= _length_options(settings, forced, folder / GENERATION_CONFIG)
     try:
         from_dict(GenerationConfig, options)
@@ -266,7 +266,7 @@ def _length_options(
     number of tokens that every output is forced to begin with. Raises MasscliError, which names the
     file `path`, if a limit is not a whole number.
     """
-    for name in ("max_length", "max_new_tokens", "min_length"):
+    for name in ("max_length", "max_new_tokens", "min_length", "min_new_tokens"):
         limit = settings.get(name)
         if limit is not None and type(limit) is not int:
             raise MasscliError(
@@ -285,8 +285,10 @@ def _length_options(
         options["max_len_a"] = 0.0
         options["max_len_b"] = max(1, settings["max_new_tokens"] - others)
     # Without a limit there, outputs may be empty.
-    min_length = settings.get("min_length") or 0
-    options["min_len"] = max(0, min_length - _START - forced)
+    shortest = (settings.get("min_length") or 0) - _START
+    if settings.get("min_new_tokens") is not None:
+        shortest = settings["min_new_tokens"]
+    options["min_len"] = max(0, shortest - forced)
     # Of two that contradict each other, the maximum counts there.
     if "max_len_b" in options:
         options["min_len"] = min(options["min_len"], options["max_len_b"])
@@ -349,16 +351,13 @@ def _bans_more(banned: Any, never: Collection[int]) -> bool:
 def write_generation_settings(
     options: Mapping[str, str], max_positions: int, forced: int
 ) -> dict[str, Any]:
-    """Return a search as entries of Hugging Face's generation_config.json.
+    """Return the search of a translator as entries of Hugging Face's generation_config.json.
 
-    `options` are fields of `GenerationConfig` as text, and other fields have their defaults; early_stopping
-    is true unless `options` say that there is no lookahead. max_length is `max_positions`, or less if
-    `options` give max_len_b and max_len_a is 0. `forced` is the number of tokens that every output is forced
-    to begin with.
+    `options` are fields of `GenerationConfig` as text, and other fields have their defaults. max_length is
+    `max_positions`, or less if `options` give max_len_b and max_len_a is 0. `forced` is the number of tokens
+    that every output is forced to begin with.
     """
     search = from_dict(GenerationConfig, options)
-    values = to_dict(search)
-    settings: dict[str, Any] = {name: values[field] for field, name in _NAMES.items()}
     # There is no counterpart of max_len_a there: the length limit is that of the model.
     longest = max_positions
     if "max_len_b" in options and search.max_len_a == 0:
@@ -367,9 +366,46 @@ def write_generation_settings(
     shortest = 0
     if search.min_len:
         shortest = search.min_len + _START + forced
-    return {
-        **settings,
-        "early_stopping": search.lookahead,
-        "max_length": longest,
-        "min_length": shortest,
+    lengths = {"max_length": longest, "min_length": shortest}
+    return _search_entries(options, search) | lengths
+
+
+def write_continuation_settings(
+    options: Mapping[str, str], max_positions: int
+) -> dict[str, Any]:
+    """Return the search of a model that continues prompts as entries of generation_config.json.
+
+    `options` are fields of `GenerationConfig` as text, and other fields have their defaults. The length limit
+    is max_len_b if `options` give it and max_len_a is 0, and that of the library if they give others;
+    without any options it is `max_positions`, the prompt counted.
+    """
+    search = from_dict(GenerationConfig, options)
+    settings = _search_entries(options, search)
+    if search.min_len:
+        settings["min_new_tokens"] = search.min_len
+    if "max_len_b" in options and search.max_len_a == 0:
+        settings["max_new_tokens"] = search.max_len_b
+    elif not options:
+        settings["max_length"] = max_positions
+    return settings
+
+
+def _search_entries(
+    options: Mapping[str, str], search: GenerationConfig
+) -> dict[str, Any]:
+    """Return all entries of generation_config.json for a search but its limits of length.
+
+    `search` is the search that `options` describe. Without options, early_stopping is true. A greedy search
+    has neither it nor length_penalty, with which the library refuses to save the settings.
+    """
+    values = to_dict(search)
+    settings = {
+        name: values[field] for field, name in _NAMES.items() if field != "min_len"
     }
+    if search.beam == 1:
+        del settings["length_penalty"]
+        return settings
+    stops: bool | str = True
+    if options and not search.early_stop:
+        stops = "never" if search.lookahead else False
+    return {**settings, "early_stopping": stops}

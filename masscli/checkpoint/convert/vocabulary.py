@@ -94,14 +94,16 @@ def read_vocabulary(
     tokenizer = Tokenizer.from_bytes(
         published.path, published.model, published.preprocessing, languages
     )
-    # Hugging Face's library reads prompts as they are.
+    prompt_notes: list[str] = []
     if default_class in _WITHOUT_FRAME:
-        tokenizer = tokenizer.with_card_fields(prompt_start=False)
+        starts, prompt_notes = _read_prompt_start(files, tokenizer)
+        tokenizer = tokenizer.with_card_fields(prompt_start=starts)
     description = published.description
     if not description:
         description = "lower-cased" if published.preprocessing.lowercase else "cased"
     notes = [f"vocabulary {published.path}: {published.pieces:,} pieces, {description}"]
     notes += [*files.notes, *_template_notes(files, tokenizer, default_class)]
+    notes += prompt_notes
     new = tokenizer.vocab.size - vocab_size
     if new:
         notes.append(
@@ -138,6 +140,30 @@ def _template_notes(
     ]
     return [
         f"masscli puts {' and '.join(frame)} around a text, but the post_processor of {TOKENIZER} does not"
+    ]
+
+
+def _read_prompt_start(
+    files: TokenizerFiles, tokenizer: Tokenizer
+) -> tuple[bool, list[str]]:
+    """Return whether a language model's tokenizer puts the start symbol before a prompt, and notes.
+
+    Most put nothing around a prompt. A note says so if a tokenizer puts other special tokens there, which are
+    not imported. Raises MasscliError if a setting is wrong.
+    """
+    start = tokenizer.vocab.bos
+    if not files.content:
+        return files.flag("add_bos_token", False), []
+    try:
+        around = read_around(files.part["post_processor"])
+    except DamagedTemplateError:
+        around = None
+    if around == Around((), ()):
+        return False, []
+    if around == Around((start,), ()):
+        return True, []
+    return False, [
+        f"masscli puts nothing around a prompt, but the post_processor of {TOKENIZER} does"
     ]
 
 

@@ -122,7 +122,7 @@ def _template(checkpoint: Checkpoint) -> Template:
     if not model.encoder_layers and not any(
         isinstance(objective, TableOptions) for objective in objectives
     ):
-        return Template([vocab.bos], [])
+        return Template([vocab.bos] if vocab.prompt_start else [], [])
     kind = "gpt"
     if model.encoder_layers:
         learned = {objective.learned_pair_format for objective in objectives}
@@ -192,11 +192,12 @@ def _byte_level(tokenizer: Tokenizer, family: Family) -> Files | None:
     if tokenizer.preprocessing.lowercase:
         return None
     vocabulary = unpack(tokenizer.model_bytes, byte_level_bpe.HEADER)
-    class_name = "RobertaTokenizer"
     # A vocabulary without a padding piece is exported as GPT-2's, whose class does not expect one.
-    if "<pad>" not in vocabulary.special_ids:
-        class_name = "GPT2Tokenizer"
-    return byte_level_files(tokenizer, class_name, {})
+    if "<pad>" in vocabulary.special_ids:
+        return byte_level_files(tokenizer, "RobertaTokenizer", {})
+    starts = not family.is_encoder and tokenizer.vocab.prompt_start
+    settings = {"add_bos_token": True} if starts else {}
+    return byte_level_files(tokenizer, "GPT2Tokenizer", settings)
 
 
 def byte_level_files(

@@ -517,11 +517,23 @@ def test_tokens_that_only_the_map_of_special_tokens_calls_special(
         (gpt, "OpenAIGPTLMHeadModel", "OpenAIGPTConfig", None),
     ],
 )
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"max_new_tokens": 7},
+        {"max_new_tokens": 7, "no_repeat_ngram_size": 1},
+        {"max_new_tokens": 7, "no_repeat_ngram_size": 2},
+        # All that is left of the positions.
+        {"max_new_tokens": L - 7},
+    ],
+    ids=str,
+)
 def test_prompts_are_continued_as_by_the_library(
     vocabulary: Callable[[Path], int],
     peer_class: str,
     config_class: str,
     end: int | None,
+    settings: dict[str, Any],
     tmp_path: Path,
 ) -> None:
     size = vocabulary(tmp_path / "theirs")
@@ -530,7 +542,7 @@ def test_prompts_are_continued_as_by_the_library(
         vocab_size=size, bos_token_id=end, eos_token_id=end, **GPT
     )
     peer = getattr(transformers, peer_class)(config).eval()
-    peer.generation_config.max_new_tokens = 7
+    peer.generation_config.update(**settings)
     peer.save_pretrained(tmp_path / "theirs")
     import_folder(tmp_path / "theirs", tmp_path / "run", ("en",), allow_pickle=False)
     model = load(Checkpoint.open(tmp_path / "run").path, precision="fp32").text_model()
@@ -539,7 +551,141 @@ def test_prompts_are_continued_as_by_the_library(
     found = decoder.generate([np.array(ids) for ids in prompts], "en", "en")
     for prompt, [ours] in zip(prompts, found, strict=True):
         [theirs] = peer.generate(torch.tensor([prompt])).tolist()
-        if not ours.hit_max_len:
+        # GPT has no end symbol, so that theirs goes on.
+        if end is None:
+            theirs = theirs[: len(prompt) + len(ours.ids)]
+        elif not ours.hit_max_len:
             assert theirs.pop() == end
         assert [*prompt, *ours.ids] == theirs
-    assert any(len(n_best[0].ids) == 7 for n_best in found)
+    assert any(n_best[0].hit_max_len for n_best in found)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"num_beams": 3, "length_penalty": 0.5, "early_stopping": "never"},
+        {"no_repeat_ngram_size": 2, "min_new_tokens": 3, "max_new_tokens": 9},
+        {},
+    ],
+    ids=str,
+)
+def test_an_export_of_gpt2_searches_as_what_was_imported(
+    settings: dict[str, Any], tmp_path: Path
+) -> None:
+    """The library reads and writes its settings, and an import of the export reads them, too."""
+    size = gpt2(tmp_path / "theirs")
+    config = transformers.GPT2Config(
+        vocab_size=size, bos_token_id=0, eos_token_id=0, **GPT
+    )
+    peer = transformers.GPT2LMHeadModel(config)
+    peer.generation_config.update(**settings)
+    peer.save_pretrained(tmp_path / "theirs")
+    import_folder(tmp_path / "theirs", tmp_path / "run", ("en",), allow_pickle=False)
+    export_checkpoint(tmp_path / "run", tmp_path / "ours", None)
+    exported = transformers.GPT2LMHeadModel.from_pretrained(tmp_path / "ours")
+    found = exported.generation_config
+    for name in ("eos_token_id", "bos_token_id", *settings):
+        assert getattr(found, name) == getattr(peer.generation_config, name)
+    exported.save_pretrained(tmp_path / "again")
+    import_folder(tmp_path / "ours", tmp_path / "second", ("en",), allow_pickle=False)
+    first, second = (
+        load(tmp_path / name).text_model().search_config({})
+        for name in ("run", "second")
+    )
+    assert second == first
+
+
+@pytest.mark.parametrize(
+    ("kind", "with_file"),
+    [
+        ("GPT2Tokenizer", True),
+        ("PreTrainedTokenizerFast", True),
+        ("GPT2Tokenizer", False),
+    ],
+)
+def test_a_tokenizer_may_put_a_start_symbol_before_prompts(
+    kind: str, with_file: bool, tmp_path: Path
+) -> None:
+    """Its template in tokenizer.json says so, or without that file add_bos_token."""
+    folder = tmp_path / "theirs"
+    size = gpt2(folder)
+    settings = {
+        "tokenizer_class": kind,
+        "bos_token": "<|endoftext|>",
+        "eos_token": "<|endoftext|>",
+        "add_bos_token": True,
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings), "utf-8")
+    tokenizer_file = folder / "tokenizer.json"
+    if with_file:
+        bare = {**settings, "tokenizer_class": "GPT2Tokenizer", "add_bos_token": False}
+        (folder / "tokenizer_config.json").write_text(json.dumps(bare), "utf-8")
+        made = transformers.AutoTokenizer.from_pretrained(folder)
+        made.backend_tokenizer.save(str(tokenizer_file))
+        (folder / "tokenizer_config.json").write_text(json.dumps(settings), "utf-8")
+        content = json.loads(tokenizer_file.read_text(encoding="utf-8"))
+        name = "<|endoftext|>"
+        text = {"Sequence": {"id": "A", "type_id": 0}}
+        content["post_processor"] = {
+            "type": "TemplateProcessing",
+            "single": [{"SpecialToken": {"id": name, "type_id": 0}}, text],
+            "pair": [text, {"Sequence": {"id": "B", "type_id": 1}}],
+            "special_tokens": {name: {"id": name, "ids": [0], "tokens": [name]}},
+        }
+        tokenizer_file.write_text(json.dumps(content), "utf-8")
+    config = transformers.GPT2Config(
+        vocab_size=size, bos_token_id=0, eos_token_id=0, **GPT
+    )
+    transformers.GPT2LMHeadModel(config).save_pretrained(folder)
+    theirs = transformers.AutoTokenizer.from_pretrained(folder)(LINE).input_ids
+    assert theirs[0] == 0
+    import_folder(folder, tmp_path / "run", ("en",), allow_pickle=False)
+    export_checkpoint(tmp_path / "run", tmp_path / "ours", None)
+    exported = transformers.AutoTokenizer.from_pretrained(tmp_path / "ours")
+    assert exported(LINE).input_ids == theirs
+    import_folder(tmp_path / "ours", tmp_path / "second", ("en",), allow_pickle=False)
+    for name in ("run", "second"):
+        run = Checkpoint.open(tmp_path / name)
+        ids = np.array(run.tokenizer().encode(LINE, "en"))
+        assert run.framing().prompt(ids, "en").tolist() == theirs
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"num_beams": 3, "early_stopping": True},
+        {"num_beams": 2, "length_penalty": 0.0},
+        {"repetition_penalty": 1.8},
+    ],
+    ids=str,
+)
+def test_prompts_are_continued_with_beams_as_by_the_library(
+    settings: dict[str, Any], tmp_path: Path
+) -> None:
+    size = gpt2(tmp_path / "theirs")
+    torch.manual_seed(3)
+    config = transformers.GPT2Config(
+        vocab_size=size, bos_token_id=0, eos_token_id=0, **GPT
+    )
+    peer = transformers.GPT2LMHeadModel(config).eval()
+    with torch.no_grad():
+        # The end symbol becomes likely.
+        peer.transformer.ln_f.bias += 3 * peer.transformer.wte.weight[0]
+    peer.generation_config.update(**settings)
+    peer.save_pretrained(tmp_path / "theirs")
+    import_folder(tmp_path / "theirs", tmp_path / "run", ("en",), allow_pickle=False)
+    model = load(Checkpoint.open(tmp_path / "run").path, precision="fp32").text_model()
+    flags = {"beam": "3", "max_len_a": "0", "max_len_b": "9"}
+    decoder = model.decoder(model.search_config(flags))
+    prompts = [list(ids) for ids in ([9], [4, 8, 5], [7, 7, 6, 10, 5, 9, 8])]
+    found = decoder.generate([np.array(ids) for ids in prompts], "en", "en")
+    compared = 0
+    for prompt, [ours] in zip(prompts, found, strict=True):
+        given = torch.tensor([prompt])
+        [theirs] = peer.generate(given, num_beams=3, max_new_tokens=9).tolist()
+        # At the length limit their search does not count the end symbol.
+        if not ours.hit_max_len:
+            compared += 1
+            assert [*prompt, *ours.ids, 0] == theirs
+    assert compared > 1

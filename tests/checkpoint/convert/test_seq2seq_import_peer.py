@@ -824,24 +824,28 @@ def test_other_names_of_generation_settings(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings",
+    ("settings", "beam"),
     [
-        {"early_stopping": False},
-        {"early_stopping": True},
-        {"early_stopping": "never"},
-        {"length_penalty": -1.0},
-        {"min_length": 8, "no_repeat_ngram_size": 2},
-        {"repetition_penalty": 1.5},
-        {"num_beams": None},
-        {"num_beams": None, "early_stopping": "never"},
+        ({"early_stopping": False}, None),
+        ({"early_stopping": True}, None),
+        ({"early_stopping": "never"}, None),
+        ({"length_penalty": -1.0}, None),
+        ({"min_length": 8, "no_repeat_ngram_size": 2}, None),
+        ({"min_length": 9, "min_new_tokens": 5}, None),
+        ({"repetition_penalty": 1.5}, None),
+        ({"num_beams": None}, None),
+        ({"num_beams": None, "early_stopping": "never"}, None),
+        ({"num_beams": None}, 4),
+        ({"num_beams": None, "early_stopping": True}, 4),
+        ({}, 1),
     ],
     ids=str,
 )
 @pytest.mark.parametrize("name", ["bart", "marian-two"])
 def test_the_imported_search_finds_what_theirs_finds(
-    name: str, settings: dict[str, Any], tmp_path: Path
+    name: str, settings: dict[str, Any], beam: int | None, tmp_path: Path
 ) -> None:
-    """Nothing is given on a command line here, and outputs may be empty, as there."""
+    """At most --beam is given on the command line, and outputs may be empty, as there."""
     peer = make_peer(name, tmp_path / "theirs", {})
     with torch.no_grad():
         peer.final_logits_bias[0, peer.config.eos_token_id] += 3
@@ -857,7 +861,9 @@ def test_the_imported_search_finds_what_theirs_finds(
     run = Checkpoint.open(tmp_path / "run")
     model = load(run.path, precision="fp32")
     text_model = model.text_model(source=languages[0], target=languages[-1])
-    decoder = text_model.decoder(text_model.search_config({}))
+    flags = {} if beam is None else {"beam": str(beam)}
+    their_flags = {} if beam is None else {"num_beams": beam}
+    decoder = text_model.decoder(text_model.search_config(flags))
     source_rows, target_rows = rows_of(run, languages[0], languages[-1])
     tokenizer, compared = run.tokenizer(), 0
     for line in [*LINES[:12], "b"]:
@@ -865,7 +871,8 @@ def test_the_imported_search_finds_what_theirs_finds(
         [[ours, *_]] = decoder.generate([words], languages[0], languages[-1])
         ids = run.framing().encoder_input(words, *languages[:1], languages[-1])
         row = torch.tensor([[source_rows.index(n) for n in ids.tolist()]])
-        theirs = [target_rows[n] for n in peer.generate(row)[0].tolist()]
+        [their_row] = peer.generate(row, **their_flags).tolist()
+        theirs = [target_rows[n] for n in their_row]
         forced = run.framing().forced_tokens(languages[-1])
         # At the length limit their search does not count the end symbol.
         if not ours.hit_max_len and len(theirs) < 20:
