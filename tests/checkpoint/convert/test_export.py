@@ -474,6 +474,9 @@ def test_fine_tuning_goes_on_from_an_import_as_from_the_run_itself(
         "fp32",
         "--log-interval",
         "1",
+        # The default is lower for imported weights.
+        "--lr",
+        "1e-3",
     ]
     assert (
         run(
