@@ -139,8 +139,8 @@ def _check_arguments(action: str, recipes: Sequence[str]) -> None:
 def _show(recipe: str) -> None:
     """Print the description and scripts of an installed recipe, or the settings of a TOML file or a run."""
     path = Path(recipe)
-    # A user's file or folder has priority over an installed recipe with the same name.
-    if recipe in list_recipes() and not path.exists():
+    # A user's file or folder has priority over an installed recipe, whose name has no folder or suffix.
+    if recipe == path.stem and not path.exists():
         folder = find_recipe(recipe)
         print((folder / "README.md").read_text(encoding="utf-8").rstrip())
         for script in steps_of(folder):

@@ -230,6 +230,7 @@ def test_completion(typed: str, offered: list[str]) -> None:
         (["pretrain", "--max-examples", "some"], ["error: --max-examples: expected int, got 'some'", PRETRAIN_HELP]),
         (["pretrain", "--config", "none.toml"],
          ["error: none.toml: there is no such file", "hint: a recipe is a TOML file; `masscli recipe show RUN` prints that of a run"]),
+        (["recipe", "show", "enfrr"], ["error: no recipe called 'enfrr', did you mean 'enfr'?", "hint: masscli recipe list"]),
         (["recipe", "lost"], ["error: recipe: no action called 'lost', did you mean 'list'?", "hint: masscli recipe --help"]),
         (["bench", "--rows", "0", "--seconds=soon", "--precision", "fp8"],
          ["error: --seconds: expected float, got 'soon'",
