@@ -48,7 +48,8 @@ def slow_beam(
 ) -> list[tuple[float, tuple[int, ...]]]:
     """Beam search of one sentence over Python lists: all of its finished hypotheses, best first.
 
-    Runs to the length limit, so it has no stop rule to get wrong; groups choose one after the other, each row by row.
+    Runs to the length limit, so it has no stop rule to get wrong, except that a beam of 1, greedy search, ends where
+    the end symbol is best; groups choose one after the other, each row by row.
     """
     size = config.beam // config.diverse_beam_groups
     groups: list[list[tuple[float, tuple[int, ...]]]] = [
@@ -87,6 +88,8 @@ def slow_beam(
                 if v != vocabulary.eos
             ][:size]
             taken += [pieces[-1] for _, pieces in groups[g]]
+        if finished and config.beam == 1:
+            break
     return sorted(finished, key=lambda hypothesis: -hypothesis[0])
 
 

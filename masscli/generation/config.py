@@ -41,8 +41,8 @@ class GenerationConfig:
     lenpen: Annotated[float, Flags("--length-penalty")] = 1.0
     """Divide scores by the length (in pieces, end symbol included) to this power; 0 uses plain sums."""
     early_stop: bool = False
-    """Finish a line as soon as --beam hypotheses have ended, as fairseq does. Otherwise a line is
-    finished when no running hypothesis can still enter its n best."""
+    """Finish a line as soon as --beam hypotheses have ended, as fairseq does, and as greedy search always
+    does. Otherwise a line is finished when no running hypothesis can still enter its n best."""
     lookahead: bool = True
     """Consider that the score of a running hypothesis may improve as it grows longer. Otherwise a line
     is finished when --beam hypotheses have ended and all score at least as well as any running

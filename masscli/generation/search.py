@@ -7,9 +7,9 @@ sentence is done
 the bonus of a negative unkpen), so the best sum now, at the most favorable length up to the limit,
 bounds every score to come. Continuing could not change the result, so the search is complete within the
 width of the beam; or (b) with `early_stop`, as soon as `beam` hypotheses have finished, which is what
-fairseq does; or (c) without `lookahead`, when the `beam` best finished ones are as good as the best sum
-now at the length now, which is what Hugging Face's library does by default. This may miss outputs that
-would still become best.
+fairseq does, and with a beam of 1, since greedy search ends where the end symbol is best; or (c) without
+`lookahead`, when the `beam` best finished ones are as good as the best sum now at the length now, which is
+what Hugging Face's library does by default. This may miss outputs that would still become best.
 
 At the length limit the end symbol is forced. Sentences that are done leave the batch once they are a quarter
 of it. No result depends on what else is in the batch: ties are broken by row and piece, and random numbers
@@ -194,7 +194,7 @@ class _Search:
             # A negative unkpen is a bonus for every unknown piece that may still come.
             best_sums = best_sums - self.config.unkpen * (limits - step - 1)
         over = self.pool.unbeatable(best_sums, shortest, longest)
-        if self.config.early_stop:
+        if self.config.early_stop or self.config.beam == 1:
             over |= self.pool.ended >= self.config.beam
         newly_done = []
         for i, is_over in enumerate(over.tolist()):

@@ -181,13 +181,17 @@ def test_a_shortlist_of_everything_changes_nothing(
     everything = Shortlist({(): np.arange(run.tokenizer().vocab.size)})
     config = GenerationConfig(**{"beam": 4, "nbest": 2, "max_len_b": 6, **options})
     models = [run.model(), run.model()]
-    plain = Decoder(models, run.framing(), config).generate(sources, "en", "de")
-    assert (
-        Decoder(models, run.framing(), config, shortlist=everything).generate(
-            sources, "en", "de"
-        )
-        == plain
-    )
+    plain = Decoder(models, run.framing(), config)
+    listed = Decoder(models, run.framing(), config, shortlist=everything)
+    for ours, theirs in zip(
+        listed.generate(sources, "en", "de"),
+        plain.generate(sources, "en", "de"),
+        strict=True,
+    ):
+        assert [a.ids for a in ours] == [b.ids for b in theirs]
+        for a, b in zip(ours, theirs, strict=True):
+            # Of a batch of one row, the product with gathered weights may be rounded otherwise.
+            assert a.token_scores == pytest.approx(b.token_scores, abs=1e-6)
 
 
 def test_the_tag_that_the_encoder_reads_has_candidates(
