@@ -117,6 +117,17 @@ UNSUPPORTED = {
 }
 """fairseq's options for parts that masscli's Transformer lacks, each with the part's name in errors."""
 
+UNSUPPORTED_TASKS = {
+    "translation_moe": "outputs that begin with the name of an expert",
+    "translation_lev": "outputs that are not written from left to right",
+}
+"""fairseq's tasks for models that are used in another way than masscli's, although their tensors may be
+those of a Transformer, each with what errors say of the model."""
+UNSUPPORTED_ARCHITECTURES = {
+    "transformer_unidirectional": "an encoder in which a word sees only those before it",
+}
+"""The same for architectures, by the beginning of their names."""
+
 
 def is_fairseq(content: Any) -> bool:
     """Return whether `content`, the mapping in a file, is a checkpoint or a state dict of fairseq.
@@ -231,13 +242,22 @@ def _options(content: Mapping[str, Any]) -> dict[str, Any]:
 
 def _refuse_unsupported(request: ImportRequest, options: Mapping[str, Any]) -> None:
     """Raise MasscliError, which names the option, for a model with parts that masscli lacks."""
+    task, name = str(options.get("task")), architecture(request, options)
+    unsupported = []
+    if task in UNSUPPORTED_TASKS:
+        unsupported.append(f"{UNSUPPORTED_TASKS[task]} (--task {task})")
+    for start, part in UNSUPPORTED_ARCHITECTURES.items():
+        if name.startswith(start):
+            unsupported.append(f"{part} (--arch {name})")
     for option, part in UNSUPPORTED.items():
         # 0, an empty list and the like do not ask for the part, and neither does a size of -1.
         if options.get(option) not in (None, False, 0, -1, "", "None", []):
-            raise MasscliError(
-                f"{request.path}: has {part} (--{option.replace('_', '-')})",
-                "such models are not supported",
-            )
+            unsupported.append(f"{part} (--{option.replace('_', '-')})")
+    if unsupported:
+        raise MasscliError(
+            f"{request.path}: has {', '.join(unsupported)}",
+            "such models are not supported",
+        )
 
 
 def _stack_languages(

@@ -1,8 +1,9 @@
 """Import models of XLM, and of its fork, the released MASS code for unsupervised translation.
 
-A file holds `encoder` and `decoder`, or only `model`, along with the dictionary and all training
-options (`params`). Texts begin and end with `</s>`. Pieces keep the ids of the dictionary; the symbols
-that masscli adds have the ids after them, which the model never predicts.
+A file holds `encoder` and `decoder`, or only `model`, along with the dictionary and all training options
+(`params`). Only these say whether `model` is a masked language model, whose states see the whole text,
+or a causal one: the tensors are the same. Texts begin and end with `</s>`. Pieces keep the ids of the
+dictionary; the symbols that masscli adds have the ids after them, which the model never predicts.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ _KEYS = {
     "norm_eps": "layer_norm_eps",
 }
 """XLM's names of options, by the fields of `ModelConfig` that are called otherwise."""
-_STACK_KEYS = {"encoder": "encoder", "decoder": "decoder", "model": "encoder"}
-"""masscli's stack for each key of a file that holds a part of the model."""
+MODEL = "model"
+"""The key of a file under which a model with a single stack is."""
 
 
 def is_xlm(content: Any) -> bool:
@@ -78,7 +79,8 @@ def convert_xlm(request: ImportRequest, content: Mapping[str, Any]) -> ForeignMo
     )
     _refuse_unsupported(request, content, params)
     parts: dict[str, TensorTable] = {}
-    for key, stack in _STACK_KEYS.items():
+    single = "decoder" if _is_causal(params) else "encoder"
+    for key, stack in (("encoder", "encoder"), ("decoder", "decoder"), (MODEL, single)):
         if isinstance(content.get(key), Mapping):
             parts[stack] = TensorTable(request.path, content[key])
     if not parts:
@@ -109,9 +111,18 @@ def convert_xlm(request: ImportRequest, content: Mapping[str, Any]) -> ForeignMo
         languages=languages,
         tensors=tensors,
         streams=_streams(request, params, parts, list(language_ids)),
-        generation=GENERATION if "decoder" in parts else {},
+        generation=GENERATION if len(parts) > 1 else {},
         notes=notes,
     )
+
+
+def _is_causal(params: Mapping[str, Any]) -> bool:
+    """Return whether a single stack is a causal language model, by the file's training options `params`.
+
+    Such a model was trained with the steps `clm_steps` alone. One with steps of both kinds is a masked
+    language model here, as is one that names no steps.
+    """
+    return bool(params.get("clm_steps")) and not params.get("mlm_steps")
 
 
 def _refuse_unsupported(
@@ -445,13 +456,16 @@ def _streams(
 ) -> dict[str, Any]:
     """Return the table `stream` of a recipe, with a stream for each task that the model was trained for.
 
-    A model without a decoder has masked language modeling for each of `languages`, all that the file
-    has. Otherwise -s and -t give the only direction, or the file's training options (`params`) list the
-    directions of translation and back-translation; if they list none, each language has MASS. Raises
-    MasscliError if only one of -s and -t is given, or if a language is unknown.
+    A model without a decoder has masked language modeling for each of `languages`, all that the file has,
+    and one without an encoder has causal language modeling. Otherwise -s and -t give the only direction, or
+    the file's training options (`params`) list the directions of translation and back-translation; if they
+    list none, each language has MASS. Raises MasscliError if only one of -s and -t is given, or if a
+    language is unknown.
     """
     if "decoder" not in parts:
         return _named_streams([("mlm", language) for language in languages])
+    if "encoder" not in parts:
+        return _named_streams([("clm", language) for language in languages])
     _check_languages(request, languages)
     if request.source is not None and request.target is not None:
         return _named_streams([("translate", f"{request.source}-{request.target}")])

@@ -463,6 +463,13 @@ def test_stale_copies_are_ignored_exactly(
         ({"decoder_layers_to_keep": "0,2"}, "left-out layers"),
         ({"cross_self_attention": True}, "self-attention"),
         ({"quant_noise_pq": 0.1}, "a layer behind the embeddings"),
+        # Their tensors are those of a Transformer, but they are used differently.
+        ({"task": "translation_moe"}, "name of an expert .--task translation_moe"),
+        ({"task": "translation_lev"}, "not written from left to right"),
+        (
+            {"arch": "transformer_unidirectional_iwslt_de_en"},
+            "before it .--arch transformer_unidirectional_iwslt",
+        ),
         ({"activation_fn": "tanh"}, "activation_fn is tanh"),
         ({"encoder_attention_heads": 5}, "pt: encoder_attention_heads: must divide"),
         ({"decoder_attention_heads": 5}, "pt: decoder_attention_heads: must divide"),

@@ -307,7 +307,9 @@ class SlowXlm:
         layers: int,
         memory: Tensor | None,
         out: str,
+        causal: bool = False,
     ) -> Tensor:
+        causal = causal or memory is not None
         s = self.state
         x = s["embeddings.weight"][ids] + s["position_embeddings.weight"][: len(ids)]
         if lang is not None:
@@ -316,7 +318,7 @@ class SlowXlm:
         for i in range(layers):
             x = self.norm(
                 f"layer_norm1.{i}",
-                x + self.attend(f"attentions.{i}", "out_lin", x, x, memory is not None),
+                x + self.attend(f"attentions.{i}", "out_lin", x, x, causal),
             )
             if memory is not None:
                 x = self.norm(
@@ -439,6 +441,41 @@ def test_an_encoder_has_no_cross_attention_that_could_be_of_another_setting(
     }
     torch.save(content, tmp_path / "model.pth")
     import_file(ImportRequest(tmp_path / "model.pth"), None, tmp_path / "run")
+
+
+def test_a_causal_language_model_is_told_from_a_masked_one_by_its_steps(
+    tmp_path: Path,
+) -> None:
+    """The tensors of both are the same (xlm_clm_enfr_1024.pth and xlm_mlm_enfr_1024.pth)."""
+    torch.manual_seed(1)
+    words = [*XLM_SPECIAL, *"abcdefgh"]
+    state = xlm_stack(12, 2, len(words), 2, "", True)
+    params = {"n_heads": 2, "lang2id": {"fr": 1, "en": 0}}
+    causal, masked = {"clm_steps": [("en", None)]}, {"mlm_steps": [("en", None)]}
+    kinds = []
+    for steps in (causal, masked, causal | masked, {"clm_steps": []}):
+        content = {
+            "model": state,
+            "dico_id2word": dict(enumerate(words)),
+            "params": params | steps,
+        }
+        torch.save(content, tmp_path / "model.pth")
+        path, _ = import_file(
+            ImportRequest(tmp_path / "model.pth"), None, tmp_path / f"{len(kinds)}"
+        )
+        kinds.append(list(Checkpoint.open(path).recipe.stream))
+    assert kinds == [["clm-en", "clm-fr"], *[["mlm-en", "mlm-fr"]] * 3]
+    checkpoint = Checkpoint.open(tmp_path / "0")
+    ids = [1, 14, 20, 17, 16]
+    tokens = block(np.array([ids]).T, [5], checkpoint, "fr")
+    model = checkpoint.model()
+    hidden = model.decode(tokens, None)
+    slow = SlowXlm(state, 2, False)
+    wanted = slow(ids, 1, 2, None, "", causal=True)
+    assert float((hidden[0] - wanted).abs().max()) < LIMIT
+    logits = model.logits(hidden)[0, :, : len(words)]
+    wanted = slow.linear("pred_layer.proj", wanted)
+    assert float((logits - wanted).abs().max()) < LIMIT
 
 
 def test_damage_and_unknown_parts_are_named(tmp_path: Path) -> None:
