@@ -32,11 +32,11 @@ LARGE = [
 
 @pytest.mark.parametrize("kind", DEEP)
 def test_deep_nesting_is_refused_at_once(kind: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(ValueError, match="nested more than 32 deep"):
         parse_toml(f"seed = 1\n{DEEP[kind]}\n")
     # Some of these kept the parser busy for 20 seconds.
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 @pytest.mark.parametrize("number", LARGE)

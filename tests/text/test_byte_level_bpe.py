@@ -146,9 +146,9 @@ def test_names_of_special_pieces_in_text_are_text() -> None:
 
 
 def test_a_word_of_a_hundred_thousand_letters_takes_no_minutes() -> None:
-    begin = time.monotonic()
+    begin = time.process_time()
     assert len(cut("o" * 100_000)) == 50_000
-    assert time.monotonic() - begin < 5
+    assert time.process_time() - begin < 5
 
 
 def test_offsets_and_word_starts() -> None:

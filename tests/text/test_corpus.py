@@ -150,7 +150,11 @@ def test_a_file_without_lines_is_refused_in_bounded_memory(
         corpus.scan_file(write(tmp_path / "a", b"x\ny\n" + b"z" * 5000))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    max_examples=60,
+    deadline=None,
+)
 @given(
     lines=st.lists(st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"]), max_size=12), min_size=1, max_size=40),
     final=st.booleans(), stride=st.integers(1, 7), block=st.integers(1, 30),
