@@ -140,17 +140,6 @@ def _refuse_validation_options(recipe: Recipe, problem: str, hint: str) -> None:
             raise MasscliError(f"{flag}: {problem}", hint)
 
 
-def _check_expected_curve(recipe: Recipe, validator: Validator) -> None:
-    """Raise MasscliError if the metric of --expected-curve is not measured by the validator."""
-    curve = recipe.valid.expected_curve
-    metric = curve.partition("=")[0]
-    if curve and validator and metric not in validator.names:
-        raise MasscliError(
-            f"--expected-curve {metric}: is not measured",
-            f"choose one of {', '.join(validator.names)}",
-        )
-
-
 class _SplitBuilder:
     """Builds the validator of one split; `warnings` collects what cannot be measured on it.
 
