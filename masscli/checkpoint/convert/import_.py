@@ -96,16 +96,6 @@ def import_folder(
         family, model, tensors, vocab_size, tokenizer.vocab.size, str(weights_path)
     )
 
-    # The recipe has a stream for the objective's head, and says that no updates were made.
-    stream = {
-        family.objective: {
-            "dataset": languages[0],
-            "objective": {"name": family.objective},
-        }
-    }
-    recipe = replace(
-        from_dict(Recipe, {"save_dir": str(output), "stream": stream}), model=model
-    )
     generation: dict[str, str] = {}
     generation_notes: list[str] = []
     if not family.is_encoder:
@@ -122,7 +112,12 @@ def import_folder(
         for name, tensor in imported.objective.items()
     }
     path = saving.save_new_run(
-        output, recipe, state, tokenizer, imported.model, objective
+        output,
+        _recipe(family, output, languages[0], model),
+        state,
+        tokenizer,
+        imported.model,
+        objective,
     )
 
     notes = [
@@ -136,6 +131,18 @@ def import_folder(
     if imported.left_behind:
         notes.append(f"left behind: {', '.join(imported.left_behind)}")
     return path, notes
+
+
+def _recipe(family: Family, output: Path, language: str, model: ModelConfig) -> Recipe:
+    """Return the recipe of an imported run: a stream for the objective's head, and a model of this size."""
+    stream = {
+        family.objective: {
+            "dataset": language,
+            "objective": {"name": family.objective},
+        }
+    }
+    recipe = from_dict(Recipe, {"save_dir": str(output), "stream": stream})
+    return replace(recipe, model=model)
 
 
 def _model_notes(
