@@ -17,8 +17,9 @@ from masscli.core.errors import MasscliError
 from masscli.core.files import given_again
 from masscli.data.batches.sequences import Truncation
 from masscli.generation.config import GenerationConfig
-from masscli.generation.decoder import AlignmentHead, Decoder, TextDecoder
+from masscli.generation.decoder import Decoder
 from masscli.generation.single_stack_decoding import extract_stack
+from masscli.generation.text_decoder import AlignmentHead, TextDecoder
 from masscli.generation.translator import Translator
 from masscli.models.transformer import Transformer
 from masscli.objectives.translate.guided_alignment import guided_layer

@@ -55,8 +55,8 @@ if TYPE_CHECKING:
     import torch
 
     from masscli.api.text_model import TextModel
-    from masscli.generation.decoder import TextDecoder
     from masscli.generation.shared_decoding import WorkGroup
+    from masscli.generation.text_decoder import TextDecoder
     from masscli.generation.translator import Report, Translation, Translator
 
 ONE_EACH = "it must have a line for each line of the input"

@@ -22,8 +22,8 @@ from masscli.data.batches.batch import Ids
 from masscli.data.batches.framing import Framing
 from masscli.data.formats.pharaoh import Links
 from masscli.generation.config import GenerationConfig
-from masscli.generation.decoder import AlignmentHead
 from masscli.generation.hypotheses import Hypothesis, pair_with_sources
+from masscli.generation.text_decoder import AlignmentHead
 from masscli.models.config import ModelConfig
 
 _UNSUPPORTED = (

@@ -11,7 +11,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple, Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ from masscli.generation.search import search
 from masscli.generation.shortlist import ReducedStepper, ReducedVocabulary, Shortlist
 from masscli.generation.single_stack_decoding import SingleStackStepper
 from masscli.generation.stepper import EnsembleStepper, ModelStepper, Stepper
+from masscli.generation.text_decoder import AlignmentHead
 from masscli.generation.threads import decode_in_threads
 from masscli.models.output_subset import Candidates
 from masscli.models.transformer import Transformer
@@ -40,75 +41,6 @@ LOGIT_ROWS = 512
 ENCODER_RESERVE = 4
 """Positions that a source leaves free in an encoder that generates: one each before, between and after source
 and output, and one for the first piece of output."""
-
-
-class AlignmentHead(NamedTuple):
-    """The heads of cross-attention that say what an output is aligned to."""
-
-    layer: int
-    """The decoder layer, counted from 0."""
-    heads: int | None
-    """Number of first heads of the layer whose weights are averaged; None for all."""
-
-
-class TextDecoder(Protocol):
-    """The interface of a decoder that a `Translator` uses, whether PyTorch or CTranslate2 computes.
-
-    `max_source_length` is the maximum number of tokens of a source, without special tokens, and
-    `single_stack` says whether source and output share the positions of one stack. Languages have names, such
-    as en.
-    """
-
-    config: GenerationConfig
-    single_stack: bool
-    max_source_length: int
-
-    def max_output_length(self, source_length: int) -> int:
-        """Return for how many pieces of output the model has positions, after a source of this length."""
-        ...
-
-    def generate(
-        self,
-        sources: Sequence[Ids],
-        source_lang: str,
-        target_lang: str,
-        *,
-        prefixes: Sequence[Sequence[int]] | None = None,
-        phrases: Sequence[Sequence[Sequence[int]]] | None = None,
-    ) -> list[list[Hypothesis]]:
-        """Return the n best outputs in `target_lang`, best first, of each source in `source_lang`.
-
-        For each source, `prefixes` has the pieces that its outputs begin with, and `phrases` the phrases that
-        they contain. All are token ids without special tokens.
-        """
-        ...
-
-    def score(
-        self,
-        sources: Sequence[Ids],
-        targets: Sequence[Ids],
-        source_lang: str,
-        target_lang: str,
-    ) -> list[Hypothesis]:
-        """Return each target as a hypothesis, scored as an output of the model for its source.
-
-        Sources and targets are token ids without special tokens.
-        """
-        ...
-
-    def align(
-        self,
-        sources: Sequence[Ids],
-        targets: Sequence[Ids],
-        source_lang: str,
-        target_lang: str,
-        head: AlignmentHead,
-    ) -> list[Links]:
-        """Return, for each target, the links of its pieces to those of its source, by `head`.
-
-        Sources and targets are token ids without special tokens.
-        """
-        ...
 
 
 class Decoder:

@@ -19,8 +19,9 @@ from masscli.core import distributed
 from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Ids
 from masscli.data.formats.pharaoh import Links
-from masscli.generation.decoder import AlignmentHead, TextDecoder, select
+from masscli.generation.decoder import select
 from masscli.generation.hypotheses import Hypothesis
+from masscli.generation.text_decoder import AlignmentHead, TextDecoder
 
 PATIENCE = timedelta(days=30)
 """How long the other processes wait for the first one, whose input may come from a terminal."""

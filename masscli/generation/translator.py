@@ -18,9 +18,10 @@ from masscli.core.errors import MasscliError
 from masscli.core.listing import count_of
 from masscli.data.batches.batch import Ids
 from masscli.data.batches.sequences import Truncation, join_turns
-from masscli.generation.decoder import AlignmentHead, TextDecoder, select
+from masscli.generation.decoder import select
 from masscli.generation.hypotheses import Hypothesis, pair_with_sources
 from masscli.generation.minimum_risk import rank_by_utility
+from masscli.generation.text_decoder import AlignmentHead, TextDecoder
 from masscli.text.tokenizer import Tokenizer
 from masscli.text.unknown_pieces import UnknownPieces, list_lines
 

@@ -19,7 +19,8 @@ from masscli.checkpoint.convert.ctranslate2_export import (
 from masscli.checkpoint.convert.one_direction import DirectedModel
 from masscli.generation.config import GenerationConfig
 from masscli.generation.ctranslate2_decoder import CTranslate2Decoder
-from masscli.generation.decoder import Decoder, TextDecoder
+from masscli.generation.decoder import Decoder
+from masscli.generation.text_decoder import TextDecoder
 from masscli.models.int8 import to_int8
 from masscli.models.packed_linear import pack_weights
 from masscli.models.transformer import Transformer
