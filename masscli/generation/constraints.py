@@ -178,7 +178,8 @@ class Constraints:
 def forbid_repeats(scores: Tensor, history: Tensor, n: int) -> None:
     """Set to -inf, in place, the scores (S, W, V) of pieces that would repeat an n-gram of `history`.
 
-    `history` (S, W, t) holds the pieces so far, and `n` is the length of the n-grams, at most t.
+    `history` (S, W, t) holds the pieces so far, after -1 where a row has fewer of them, and `n` is the length
+    of the n-grams, at most t.
     """
     # (S, W, t-n+1, n): every n-gram so far.
     ngrams = history.unfold(2, n, 1)
@@ -188,4 +189,6 @@ def forbid_repeats(scores: Tensor, history: Tensor, n: int) -> None:
         (ngrams[..., :-1] == tail[:, :, None]).all(-1).nonzero(as_tuple=True)
     )
     repeated = ngrams[sentence, row, ngram, -1]
-    scores[sentence, row, repeated] = -torch.inf
+    # As an index, -1 would be the last piece of the vocabulary.
+    is_piece = repeated >= 0
+    scores[sentence[is_piece], row[is_piece], repeated[is_piece]] = -torch.inf

@@ -180,6 +180,21 @@ def test_the_penalty_is_that_of_transformers() -> None:
     )
 
 
+def test_the_room_before_a_shorter_prompt_forbids_no_piece() -> None:
+    """Otherwise the last piece of the vocabulary would be forbidden, depending on the batch."""
+    prompts = [np.array([A, B, A]), np.array([B])]
+    found = Constraints(
+        GenerationConfig(no_repeat_ngram_size=1),
+        VOCABULARY,
+        Requirements([9, 9], prompts=prompts),
+        torch.tensor([BOS, BOS]),
+    )
+    scores = flat(2)
+    found.apply(scores, torch.zeros(2, 1, 0, dtype=torch.int64))
+    assert allowed(scores[0, 0]) == [UNK, C]
+    assert allowed(scores[1, 0]) == [UNK, A, C]
+
+
 def test_prompts_count_as_what_must_not_be_repeated() -> None:
     """Of prompts of different lengths in one batch, and for the sentences that stay."""
     prompts = [np.array([A, B]), np.array([C]), np.array([B, A, B, C])]
