@@ -118,21 +118,37 @@ class Command(HelpPage, PlainValues, TyperCommand):
     """A Typer command whose help page is the plain one of `HelpPage`, and which needs no pydantic."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> Any:
-        """Parse the arguments, and warn of files and folders that a later one of the same option replaces.
+        """Parse the arguments, and name each option of which a later value replaces an earlier one.
 
-        A script may intentionally override a number that it has set before, but an ignored file would
-        be lost.
+        This is no error, since a script may intentionally override a value that it has set before.
         """
-        _, _, given = self.make_parser(ctx).parse_args(args=list(args))
+        values, _, given = self.make_parser(ctx).parse_args(args=list(args))
+        # While a shell completes a word, a message would stand in the middle of the line.
+        if ctx.resilient_parsing:
+            given = []
         for parameter, count in Counter(given).items():
-            names_path = parameter.metavar in ("PATH", "FILE", "FOLDER", "RUN")
-            if count > 1 and names_path and not parameter.multiple:
+            if count > 1 and _has_one_value(parameter):
                 flag = max(parameter.opts, key=len)
                 print(
-                    f"warning: {flag} is given {count} times, and only the last one counts",
+                    f"warning: {flag} is given {count} times, and only the last one counts:"
+                    f" {_typed(parameter, values[parameter.name])}",
                     file=sys.stderr,
                 )
         return super().parse_args(ctx, args)
+
+
+def _has_one_value(parameter: Any) -> bool:
+    """Return whether a parameter is an option that has one value, so that a second one replaces the first."""
+    # A flag that only switches something on means the same however often it is given.
+    is_switch = parameter.is_flag and not parameter.secondary_opts
+    return not (parameter.multiple or is_switch)
+
+
+def _typed(parameter: Any, value: object) -> object:
+    """Return what was typed for an option: its value, or one of two flags (--compile, --no-compile)."""
+    if not parameter.is_flag:
+        return value
+    return (parameter.opts if value else parameter.secondary_opts)[0]
 
 
 class Commands(HelpPage, PlainValues, TyperGroup):

@@ -8,6 +8,8 @@ parsed or filled in here: that is the task of masscli/training/setup.
 from __future__ import annotations
 
 import inspect
+import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -47,7 +49,7 @@ class TrainingOptions(OptionGroup):
 
     def __init__(self, command: str, args: Sequence[str]) -> None:
         self.chooser = CHOOSERS[command]
-        self.objective = peek_option(args, self.chooser)
+        self.objective = self._peek_objective(args)
         self.file: Path | None = None
         self.from_file: dict[str, Any] = {}
         path = peek_option(args, "--config")
@@ -87,7 +89,9 @@ class TrainingOptions(OptionGroup):
         """
         given = self._recipe_options(values)
         # --set wins over flags, and flags win over the file.
-        options = override(merge(self.from_file, given), values["set"] or [])
+        assignments = values["set"] or []
+        _warn_of_replaced(assignments)
+        options = override(merge(self.from_file, given), assignments)
         streams = options.pop("stream", {})
         return TrainRequest(
             recipe_options=options,
@@ -122,6 +126,19 @@ class TrainingOptions(OptionGroup):
             key, _, _ = assignment.partition("=")
             names[key] = f"--set {key}"
         return names
+
+    def _peek_objective(self, args: Sequence[str]) -> str | None:
+        """Return the main objective that the unparsed arguments name, or None.
+
+        Raises MasscliError if they name several, of which only the last would be learned.
+        """
+        names = list(dict.fromkeys(peek_options(args, self.chooser)))
+        if len(names) > 1:
+            raise MasscliError(
+                f"{self.chooser} names one objective, not {' and '.join(names)}",
+                f"{self.chooser} {names[0]} --auxiliary {names[1]} learns both",
+            )
+        return names[0] if names else None
 
     def _load_objectives(self, args: Sequence[str]) -> dict[str, type]:
         """Return the option dataclasses of all objectives in use, by name.
@@ -273,6 +290,17 @@ def _load_objective(name: str, source: str) -> type:
         return OBJECTIVES.load(name)
     except ConfigError as error:
         raise error.with_keys(name_source) from None
+
+
+def _warn_of_replaced(assignments: Sequence[str]) -> None:
+    """Print a warning for each key that several assignments KEY=VALUE of --set give a value."""
+    keys = Counter(assignment.partition("=")[0] for assignment in assignments)
+    for key, count in keys.items():
+        if count > 1:
+            print(
+                f"warning: --set {key} is given {count} times, and only the last one counts",
+                file=sys.stderr,
+            )
 
 
 def _precision_parameters(precision: inspect.Parameter) -> Iterator[inspect.Parameter]:

@@ -184,6 +184,7 @@ def test_both_spellings_of_the_program() -> None:
         ("masscli pretrain --objective mass --k-t", ["--k-tokens"]),
         ("masscli pretrain --objective ma", ["mass"]),
         ("masscli pretrain --objective nonsense --lr", []),
+        ("masscli pretrain --lr 1 --lr 2 --clip-", ["--clip-norm"]),
         ("masscli nonsense --lr", []),
     ],
 )
@@ -224,6 +225,9 @@ def test_completion(typed: str, offered: list[str]) -> None:
         (["pretrain", "--k", "0.5"], ["error: --k is an option of --objective mass", "hint: add --objective mass, or leave it out"]),
         (["pretrain", "--fp16", "--bf16"], CONTRADICTION),
         (["pretrain", "--fp16", "--precision", "bf16"], CONTRADICTION),
+        (["finetune", "--task", "translate", "--seed", "1", "--task", "summarize"],
+         ["error: --task names one objective, not translate and summarize",
+          "hint: --task translate --auxiliary summarize learns both"]),
         (["pretrain", "--save-dir", ""], ["error: --save-dir: expected a path, got ''", PRETRAIN_HELP]),
         (["pretrain", "--set", "lr"], ["error: --set lr: expected KEY=VALUE", PRETRAIN_HELP]),
         (["pretrain", "--set", "optim.lrr=1"], ["error: --set optim.lrr: unknown key, did you mean 'lr'?", PRETRAIN_HELP]),
@@ -255,6 +259,21 @@ def test_mistakes_word_for_word(
 ) -> None:
     assert told(capsys, *args) == lines
     assert requests == []
+
+
+def test_keys_that_set_gives_two_values_are_named(
+    capsys: pytest.CaptureFixture[str], requests: Seen
+) -> None:
+    settings = ["optim.lr=1", "seed=3", "optim.lr=2"]
+    flags = [word for setting in settings for word in ("--set", setting)]
+    # The same objective twice is no contradiction.
+    twice = ["--objective", "mass", "--objective=mass"]
+    assert run(["pretrain", *twice, *flags]) == 0
+    assert requests[0].recipe_options["optim"]["lr"] == "2"
+    assert capsys.readouterr().err.splitlines() == [
+        "warning: --objective is given 2 times, and only the last one counts: mass",
+        "warning: --set optim.lr is given 2 times, and only the last one counts",
+    ]
 
 
 def test_misspelt_flags_are_all_met_with_their_neighbors(

@@ -56,16 +56,20 @@ def test_values_are_those_of_typer(line: str) -> None:
     ]
 
 
-def test_a_path_that_a_later_one_replaces_is_named(
+def test_a_value_that_a_later_one_replaces_is_named(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Numbers may be overruled in silence, as scripts do, and options that are repeatable lose nothing."""
-    line = "--count 3 --count 4 --tag s=1 --tag s=2 --place a --place b"
-    seen = parse(Command, line.split())
-    assert (str(seen["place"]), seen["count"]) == ("b", 4)
-    assert capsys.readouterr().err == (
-        "warning: --place is given 2 times, and only the last one counts\n"
+    """Options that are repeatable lose nothing, and neither does one that is given once."""
+    line = (
+        "--count 3 --count=4 --tag s=1 --tag s=2 --place a --place b --place c --name x"
     )
+    seen = parse(Command, f"{line} --switch --no-switch".split())
+    assert (str(seen["place"]), seen["count"], seen["switch"]) == ("c", 4, False)
+    assert capsys.readouterr().err.splitlines() == [
+        "warning: --count is given 2 times, and only the last one counts: 4",
+        "warning: --place is given 3 times, and only the last one counts: c",
+        "warning: --switch is given 2 times, and only the last one counts: --no-switch",
+    ]
 
 
 @pytest.mark.parametrize(
