@@ -139,6 +139,10 @@ def test_what_a_schedule_lacks_is_said(
             "--end-lr 0.1 is above the peak --lr 0.01",
         ),
         (
+            ["--lr", "1e-8"],
+            "--warmup-init-lr 1e-07 is above the peak --lr 1e-08",
+        ),
+        (
             ["--lr", "0.01", "--stop-min-lr", "0.01"],
             "--stop-min-lr 0.01 is not below the peak --lr 0.01, where the run would end",
         ),
@@ -171,6 +175,61 @@ def test_a_warm_up_that_fills_the_run_is_told_of(
     _, notes = build(recipe(toy, tmp_path, *changes))
     said = f"warning: --warmup-updates {warmup} is not below --max-update 5: the learning rate stays below --lr 0.01"
     assert (said in notes) == is_too_long
+
+
+@pytest.mark.parametrize(
+    ("schedule", "warmup", "reached"),
+    [
+        # The decay takes the last 20 of 100 updates.
+        ("wsd", 80, None),
+        ("wsd", 90, "5.00e-03"),
+        # 1 - W / T of --lr is left of a decay that counts from the first update, of cosine's the same at W = T / 2.
+        ("poly_tf", 10, None),
+        ("poly_tf", 75, "2.50e-03"),
+        ("poly_mult", 75, "2.50e-03"),
+        ("cosine", 50, None),
+        ("cosine", 75, "1.46e-03"),
+        # These rise to --lr however long the warm-up is.
+        ("linear", 99, None),
+        ("inverse_sqrt", 99, None),
+    ],
+)
+def test_a_warm_up_that_reaches_into_the_decay_is_told_of(
+    schedule: str, warmup: int, reached: str | None, toy: Path, tmp_path: Path
+) -> None:
+    changes = (
+        f"optim.lr_scheduler={schedule}",
+        f"optim.warmup_updates={warmup}",
+        "optim.decay_updates=20",
+        "optim.lr=0.01",
+        "train.max_update=100",
+    )
+    _, notes = build(recipe(toy, tmp_path, *changes))
+    (said,) = [note for note in notes if "warm-up" in note] or [None]
+    if reached is None:
+        assert said is None
+    else:
+        assert said == (
+            f"warning: --warmup-updates {warmup} reaches into the decay of --lr-scheduler {schedule}, which ends at "
+            f"--max-update 100: after the warm-up the learning rate is {reached}, not --lr 0.01"
+        )
+
+
+def test_a_schedule_that_outlasts_the_epochs_is_told_of(
+    toy: Path, tmp_path: Path
+) -> None:
+    """The last rate that is announced is that of the last update, up to an error of one update in the estimate."""
+    changes = (
+        "optim.lr_scheduler=linear",
+        "optim.warmup_updates=1",
+        "train.max_update=1000",
+        "train.max_epoch=2",
+    )
+    trainer, notes = build(recipe(toy, tmp_path, *changes))
+    (said,) = (note for note in notes if "--max-epoch" in note)
+    rate = [event.lr for event in steps(list(trainer.run()))][-1]
+    assert "but --lr-scheduler linear ends at --max-update 1000: the last" in said
+    assert float(said.rpartition(" ")[2]) == pytest.approx(rate, rel=0.01)
 
 
 @pytest.mark.parametrize(

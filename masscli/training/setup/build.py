@@ -41,12 +41,14 @@ from masscli.training.setup.build_streams import (
 from masscli.training.setup.build_validator import build_validator
 from masscli.training.setup.notes import (
     note_best_metric,
-    note_changed_rate,
     note_data,
     note_export,
-    note_kept_warmup,
-    note_long_warmup,
     note_untrained_streams,
+)
+from masscli.training.setup.rate_notes import (
+    note_changed_rate,
+    note_kept_warmup,
+    note_schedule,
 )
 from masscli.training.setup.run_context import RunCheckpoints, RunContext
 from masscli.training.setup.run_folder import (
@@ -123,7 +125,7 @@ def build(
     notes += note_data(recipe, streams, context.data, framing)
     notes += note_untrained_streams(streams)
     if last is None:
-        notes += note_long_warmup(recipe, streams[0], state)
+        notes += note_schedule(recipe, streams[0], state)
         notes += note_export(recipe)
     else:
         notes += rescale_positions(streams, last.recipe.train, recipe.train, state)

@@ -109,13 +109,20 @@ def _check_best_metric(recipe: Recipe, input_kinds: Sequence[InputKind]) -> None
 
 
 def check_rates(recipe: Recipe) -> None:
-    """Raise MasscliError if the learning rate would rise to --end-lr, or if the run would end at its peak.
+    """Raise MasscliError if the learning rate would fall to its peak or rise from it, or the run end there.
 
-    The latter is so if --stop-min-lr is no lower than the peak rate, which must be filled in.
+    It falls in a warm-up from --warmup-init-lr above --lr, and rises to such an --end-lr. The run would end
+    if --stop-min-lr is no lower than the peak rate, which must be filled in.
     """
     optim = recipe.optim
     # setup/compose.py has filled it in.
     assert optim.lr is not None
+    starts_above_zero = optim.lr_scheduler in ("inverse_sqrt", "reduce_lr_on_plateau")
+    if starts_above_zero and optim.warmup_updates and optim.warmup_init_lr > optim.lr:
+        raise MasscliError(
+            f"--warmup-init-lr {optim.warmup_init_lr:g} is above the peak --lr {optim.lr:g}",
+            "lower it, or raise --lr",
+        )
     if optim.end_lr > optim.lr:
         raise MasscliError(
             f"--end-lr {optim.end_lr:g} is above the peak --lr {optim.lr:g}",
