@@ -75,6 +75,7 @@ from masscli.metrics.sanity_checks import (
     check_tokenization,
 )
 from masscli.metrics.unlabeled import check_blank_labels, drop_unlabeled
+from masscli.metrics.zero_bleu import explain_zero_bleu
 from masscli.reporting.score_log import LoggedScore, append_scores, parse_tags
 from masscli.text.preprocessing import has_moses_rules
 from masscli.text.wmt_markup import source_lines
@@ -202,6 +203,9 @@ def _score_files(
             _print_line_scores(options, texts)
             return {}
         scores = _compute(options, texts)
+        references = list(texts.references.values())
+        for name, lines in texts.hypotheses.items():
+            _warn(explain_zero_bleu(name, scores[name], lines, references, options))
         if options.format == "json":
             print(as_json(scores))
         elif options.paired:

@@ -575,3 +575,46 @@ def test_every_metric_scores_a_copy_perfectly() -> None:
         assert Counter(found.signature)["|"] > 0 and "version:" in found.signature
     with pytest.raises(ConfigError):
         score(REF, [REF], ScoreConfig(metric=("comet",)))
+
+
+SHORT = (
+    "no line has 4 words, so there is no 4-gram; --metric chrf measures such short lines, "
+    "and --sentence-level leaves missing n-grams out"
+)
+UNSMOOTHED = "no 3-gram is, and nothing is smoothed; --metric bleu smooths, and --metric chrf measures parts of words"
+
+
+@pytest.mark.parametrize(
+    ("hypothesis", "reference", "metric", "reasons"),
+    [
+        ("a small cat\nno\n", "a small cat\nno\n", "bleu,chrf", {"BLEU": SHORT}),
+        ("a small cat\n", "a big cat\n", "multi-bleu", {"multi-BLEU": SHORT}),
+        ("a b c d e\n", "a b x d e\n", "bleu,multi-bleu", {"multi-BLEU": UNSMOOTHED}),
+        # Nothing is right, and four words are enough.
+        ("a b c d\n", "e f g h\n", "bleu,multi-bleu", {}),
+        ("a b c d\n", "a b c d\n", "bleu,multi-bleu", {}),
+    ],
+)
+@pytest.mark.parametrize("options", [[], ["--paired", "--bootstrap", "10"]], ids=str)
+def test_a_bleu_of_zero_is_explained(
+    options: list[str],
+    hypothesis: str,
+    reference: str,
+    metric: str,
+    reasons: dict[str, str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("ref").write_text(reference)
+    names = ["hyp", "other"][: 1 + len(options)]
+    for name in names:
+        Path(name).write_text(hypothesis)
+    assert run(["score", *names, "--ref", "ref", "--metric", metric, *options]) == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if "is 0" in line]
+    assert said == [
+        f"warning: {name}: {title} is 0 although words are right: {reason}"
+        for name in names
+        for title, reason in reasons.items()
+    ]
