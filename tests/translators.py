@@ -70,9 +70,7 @@ def random_translator(name: str, toy: Path, output: Path, **changes: Any) -> Che
     )
     state = RunState(languages=languages)
     return Checkpoint.open(
-        saving.save_checkpoint(
-            output, recipe, state, {}, data.tokenizer(), weights, {}, {}
-        )
+        saving.save_checkpoint(output, recipe, state, data.tokenizer(), model=weights)
     )
 
 

@@ -72,7 +72,12 @@ def average(checkpoints: Sequence[Checkpoint], folder: Path) -> Path:
     last_step = max(member.state.step for member in checkpoints)
     state = replace(first.state, step=last_step)
     return saving.save_new_run(
-        folder, first.recipe, state, first.tokenizer(), model, objectives
+        folder,
+        first.recipe,
+        state,
+        first.tokenizer(),
+        model=model,
+        objectives=objectives,
     )
 
 

@@ -49,20 +49,22 @@ def save_checkpoint(
     folder: Path,
     recipe: Recipe,
     state: RunState,
-    metrics: Mapping[str, float],
     tokenizer: Tokenizer,
+    *,
     model: Mapping[str, Tensor],
-    objectives: Mapping[str, Tensor],
-    optimizer: Mapping[str, Tensor],
+    objectives: Mapping[str, Tensor] | None = None,
+    optimizer: Mapping[str, Tensor] | None = None,
     trained: Mapping[str, Tensor] | None = None,
+    metrics: Mapping[str, float] | None = None,
 ) -> Path:
     """Write the checkpoint `folder`/step-N, where N is `state.step`, and return its path.
 
     N has at least seven digits. A checkpoint of this name is replaced. `model`, `objectives`,
-    `optimizer` and `trained` are tensors by name; for an empty dictionary no file is written. If
+    `optimizer` and `trained` are tensors by name; without tensors no file is written. If
     `model` and `objectives` hold a moving average of the weights, `trained` holds the weights
-    themselves, from which training continues. Raises MasscliError if the files cannot be written;
-    partially written files are then removed, and an earlier checkpoint is kept.
+    themselves, from which training continues. `metrics` are the values of a validation. Raises
+    MasscliError if the files cannot be written; partially written files are then removed, and an
+    earlier checkpoint is kept.
     """
     final = folder / f"step-{state.step:07d}"
     # remove_partial_saves recognizes what a kill leaves behind by this name.
@@ -92,7 +94,9 @@ def save_checkpoint(
         # state.json is written last: a folder without it is not a checkpoint.
         write_state_file(
             partial,
-            StateFile(state=asdict(state), metrics=dict(metrics), files=checksums),
+            StateFile(
+                state=asdict(state), metrics=dict(metrics or {}), files=checksums
+            ),
         )
         fsync_path(partial)
         _put_in_place(partial, final)
@@ -128,8 +132,9 @@ def save_new_run(
     recipe: Recipe,
     state: RunState,
     tokenizer: Tokenizer,
+    *,
     model: Mapping[str, Tensor],
-    objectives: Mapping[str, Tensor],
+    objectives: Mapping[str, Tensor] | None = None,
 ) -> Path:
     """Write a run with a single checkpoint into `folder`, and return the path of the checkpoint.
 
@@ -142,7 +147,7 @@ def save_new_run(
     try:
         with new_folder(final) as aside:
             saved = save_checkpoint(
-                aside, recipe, state, {}, tokenizer, model, objectives, {}
+                aside, recipe, state, tokenizer, model=model, objectives=objectives
             )
             link_checkpoint(aside, "last", saved)
     except MasscliError as error:

@@ -143,7 +143,7 @@ def _report_scores(
     from masscli.reporting.score_log import (
         compare_with_baseline,
         latest_scores,
-        read_all_scores,
+        read_scores,
         replaced_scores,
         summarize,
     )
@@ -158,7 +158,7 @@ def _report_scores(
             "--x: is for --plot and --html",
             "masscli report scores.jsonl --html k.html --x k",
         )
-    all_scores = read_all_scores(scores)
+    all_scores = read_scores(scores)
     logged = latest_scores(all_scores)
     replaced = replaced_scores(all_scores)
     if replaced:

@@ -109,14 +109,6 @@ def append_scores(path: Path, scores: Sequence[LoggedScore]) -> None:
         raise MasscliError(f"--append {error.message}", "name a file") from None
 
 
-def read_scores(path: Path) -> list[LoggedScore]:
-    """Read a log of scores. Of several scores with equal metric and tags only the last one is returned.
-
-    Raises MasscliError as `read_all_scores` does.
-    """
-    return latest_scores(read_all_scores(path))
-
-
 def latest_scores(scores: Sequence[LoggedScore]) -> list[LoggedScore]:
     """Return the last score of each metric and tags."""
     latest: dict[tuple[str, Tags], LoggedScore] = {}
@@ -140,7 +132,7 @@ def replaced_scores(scores: Sequence[LoggedScore]) -> list[LoggedScore]:
     return replaced[::-1]
 
 
-def read_all_scores(path: Path) -> list[LoggedScore]:
+def read_scores(path: Path) -> list[LoggedScore]:
     """Read all scores of a log, in its order.
 
     Raises MasscliError if the file holds no scores, or with the line number if a line is not a score, or if

@@ -87,12 +87,12 @@ class CheckpointWriter:
                 folder,
                 self.parts.recipe,
                 replace(self.parts.state),
-                metrics,
                 self.parts.tokenizer,
-                weights,
-                objective_tensors,
-                optimizer_tensors,
-                trained,
+                model=weights,
+                objectives=objective_tensors,
+                optimizer=optimizer_tensors,
+                trained=trained,
+                metrics=metrics,
             )
             self.kept.add(self.parts.state.step, score, self.parts.state.ends_epoch)
             try:

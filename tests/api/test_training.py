@@ -201,8 +201,7 @@ def test_imported_weights_get_a_lower_learning_rate(toy: Path, tmp_path: Path) -
         own.recipe,
         RunState(vocab_fingerprint=own.state.vocab_fingerprint),
         own.tokenizer(),
-        own.model().state_dict(),
-        {},
+        model=own.model().state_dict(),
     )
 
     def rate(name: str, **optim: float) -> float | None:

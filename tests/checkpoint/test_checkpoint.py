@@ -620,11 +620,8 @@ def test_a_checkpoint_that_cannot_be_replaced_stays(
                 run / "checkpoints",
                 old.recipe,
                 old.state,
-                {},
                 tokenizer,
-                weights,
-                {},
-                {},
+                model=weights,
             )
         )
     assert message.endswith("step-0000010: cannot be written (Input/output error)")
@@ -1010,8 +1007,8 @@ def test_tensors_of_other_shapes_or_names_have_no_mean(
             plain.recipe,
             plain.state,
             plain.tokenizer(),
-            plain.weights(),
-            heads,
+            model=plain.weights(),
+            objectives=heads,
         )
         members.append(Checkpoint.open(path))
     for order in (members, members[::-1]):
@@ -1036,8 +1033,8 @@ def test_heads_for_labels_in_another_order_have_no_mean(
             replace(plain.recipe, stream={"pairs": stream}),
             plain.state,
             plain.tokenizer(),
-            plain.weights(),
-            {"pairs.out.weight": torch.ones(2, 4)},
+            model=plain.weights(),
+            objectives={"pairs.out.weight": torch.ones(2, 4)},
         )
         members.append(Checkpoint.open(path))
     assert refused(lambda: average(members, tmp_path / "mean")) == (
@@ -1058,10 +1055,10 @@ def test_two_averages_into_one_folder_do_not_mix(
     """The one that is finished first stays whole, and the other is refused."""
     save, mean = saving.save_checkpoint, tmp_path / "mean"
 
-    def save_after_another(folder: Path, *rest: Any) -> Path:
+    def save_after_another(folder: Path, *rest: Any, **tensors: Any) -> Path:
         monkeypatch.setattr(saving, "save_checkpoint", save)
         average(open_members([run], 3), mean)
-        return save(folder, *rest)
+        return save(folder, *rest, **tensors)
 
     monkeypatch.setattr(saving, "save_checkpoint", save_after_another)
     assert refused(lambda: average(open_members([run], 2), mean)) == (
@@ -1118,11 +1115,8 @@ def test_a_kill_while_a_checkpoint_is_replaced_leaves_the_old_or_the_new_one(
                     folder / "checkpoints",
                     old.recipe,
                     state,
-                    {},
                     old.tokenizer(),
-                    old.weights(),
-                    {},
-                    {},
+                    model=old.weights(),
                 )
                 break
             except Killed:

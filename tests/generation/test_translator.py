@@ -427,7 +427,7 @@ def save_run(
     recipe = Recipe(model=model.config, stream=stream)
     state = RunState(step=5, languages=("en", "de"))
     saved = saving.save_checkpoint(
-        folder / "checkpoints", recipe, state, {}, tokenizer, model.state_dict(), {}, {}
+        folder / "checkpoints", recipe, state, tokenizer, model=model.state_dict()
     )
     saving.link_checkpoint(folder / "checkpoints", "last", saved)
 

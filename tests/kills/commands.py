@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from masscli.reporting.score_log import LoggedScore, read_scores
+from masscli.reporting.score_log import LoggedScore, latest_scores, read_scores
 from tests.fuzz import sound
 from tests.fuzz.sound import TINY, command
 
@@ -105,7 +105,7 @@ def scores_of(path: Path) -> Sequence[LoggedScore]:
     """Return the scores of a log. Raises FileNotFoundError if nothing was logged."""
     if not path.exists() or not path.stat().st_size:
         raise FileNotFoundError(path)
-    return read_scores(path)
+    return latest_scores(read_scores(path))
 
 
 def scores_result(name: str) -> Callable[[Path], Any]:

@@ -116,8 +116,8 @@ def import_folder(
         _recipe(family, output, languages[0], model),
         state,
         tokenizer,
-        imported.model,
-        objective,
+        model=imported.model,
+        objectives=objective,
     )
 
     notes = [

@@ -98,7 +98,7 @@ def save_foreign(
         attribution=attribution,
     )
     checkpoint = saving.save_new_run(
-        output, recipe, state, model.tokenizer, model.tensors, {}
+        output, recipe, state, model.tokenizer, model=model.tensors
     )
     notes = [
         f"{model.title}: {len(model.tensors)} tensors from {path}",

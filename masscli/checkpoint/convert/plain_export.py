@@ -32,8 +32,8 @@ def export_masscli(checkpoint: Checkpoint, output: Path) -> list[str]:
         checkpoint.recipe,
         checkpoint.state,
         checkpoint.tokenizer(),
-        checkpoint.weights(),
-        checkpoint.objective_state(),
+        model=checkpoint.weights(),
+        objectives=checkpoint.objective_state(),
     )
     return [
         f"{path}: every command accepts it; training starts anew from it with --init-from"

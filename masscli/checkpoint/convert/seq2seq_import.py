@@ -176,7 +176,7 @@ def import_seq2seq(
         generation=generation,
         attribution=read_attribution(folder, config),
     )
-    saved = saving.save_new_run(output, recipe, state, tokenizer, imported, {})
+    saved = saving.save_new_run(output, recipe, state, tokenizer, model=imported)
     notes = [f"{family.title}: {len(weights)} tensors from {weights_path}"]
     # Two equal numbers mean a single vocabulary.
     counts = [f"{size:,}" for size in dict.fromkeys(sizes)]

@@ -69,7 +69,12 @@ def random_run(arch: str, toy: Path, output: Path, **changes: Any) -> Checkpoint
     recipe = from_dict(Recipe, {"model": to_dict(model), "stream": streams})
     return Checkpoint.open(
         saving.save_checkpoint(
-            output, recipe, RunState(), {}, data.tokenizer(), weights, heads, {}
+            output,
+            recipe,
+            RunState(),
+            data.tokenizer(),
+            model=weights,
+            objectives=heads,
         )
     )
 
@@ -236,7 +241,7 @@ def test_language_vectors_have_no_counterpart(toy: Path, tmp_path: Path) -> None
     )
     state = RunState(languages=("en", "de"))
     path = saving.save_checkpoint(
-        tmp_path / "a", recipe, state, {}, data.tokenizer(), weights, {}, {}
+        tmp_path / "a", recipe, state, data.tokenizer(), model=weights
     )
     assert (
         error_of(lambda: export_checkpoint(path, tmp_path / "out", None))[0]
@@ -362,11 +367,9 @@ def fine_tuned(
             output / "tuned",
             recipe,
             RunState(),
-            {},
             ours.tokenizer(),
-            ours.weights(),
-            tensors,
-            {},
+            model=ours.weights(),
+            objectives=tensors,
         )
     )
 
