@@ -21,7 +21,7 @@ from masscli.cli.output import writer
 from masscli.core.stopping import end_on_signals, stop_on_signals
 
 
-def test_messages_show_what_a_terminal_would_hide_or_obey(
+def test_messages_show_control_characters_as_escapes(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main.report_error("x: 'a\0b\x1b[2J\u202ec\ud800é'\ny: z", "d\re") == 2
@@ -101,7 +101,7 @@ def test_a_signal_ends_a_command_in_order(
 
 
 @pytest.mark.usefixtures("handlers")
-def test_signals_that_are_ignored_stay_so() -> None:
+def test_ignored_signals_stay_ignored() -> None:
     """As nohup has it, and a shell for jobs in the background."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
@@ -153,7 +153,7 @@ MESSAGES = (
     ],
     ids=["pipe", "terminal", "disk"],
 )
-def test_messages_that_nobody_can_read_are_no_error(loss: str) -> None:
+def test_messages_that_nobody_can_read_are_not_an_error(loss: str) -> None:
     """A run must not end because the terminal is closed, or because `tee` has ended."""
     command = [sys.executable, "-c", MESSAGES.format(loss)]
     done = subprocess.run(command, stdout=subprocess.PIPE)

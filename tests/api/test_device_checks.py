@@ -61,7 +61,7 @@ def test_another_dropout_is_noticed(data: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("second", [math.nan, math.inf, -math.inf])
-def test_losses_that_are_no_numbers_are_noticed(second: float) -> None:
+def test_nan_losses_are_noticed(second: float) -> None:
     reference = [{"mass": 2.0}, {"mass": 1.0}]
     assert device_checks._compare("mass", reference, reference, 0.0).passed
     for one, other in (

@@ -26,7 +26,9 @@ from masscli.objectives.shared.table_options import TableOptions
         {"1": "ba", "2": ["bo", None]},
     ],
 )
-def test_what_is_no_text_is_refused(example: Any, options: TableOptions) -> None:
+def test_values_that_are_not_strings_are_refused(
+    example: Any, options: TableOptions
+) -> None:
     with pytest.raises(
         MasscliError, match=r"^examples:2: a \w+ is neither a text nor a list of texts$"
     ):

@@ -45,7 +45,7 @@ def load(folder: Path) -> masscli.Model:
     return masscli.load(folder, device="cpu", precision="fp32")
 
 
-def test_importing_masscli_imports_no_torch() -> None:
+def test_importing_masscli_does_not_import_torch() -> None:
     code = "import sys, masscli; print('torch' in sys.modules, 'load' in dir(masscli), masscli.load.__name__, 'torch' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
@@ -155,7 +155,7 @@ def test_wrong_requests_are_refused(ende: Path, labeled: Path) -> None:
         masscli.load()
 
 
-def test_what_is_no_text_is_named(ende: Path) -> None:
+def test_inputs_that_are_not_strings_are_named(ende: Path) -> None:
     model = load(ende)
     # JSON may hold half of a surrogate pair.
     half = json.loads('"ba \\ud83d"')
@@ -178,7 +178,7 @@ def test_what_is_no_text_is_named(ende: Path) -> None:
         model.score(LINES[:1], LINES)
 
 
-def test_options_that_would_have_no_effect(ende: Path) -> None:
+def test_options_without_effect_are_reported(ende: Path) -> None:
     model = load(ende)
     with pytest.raises(MasscliError, match="prefix_size would have no effect"):
         model.translate(LINES, prefix_size=2)

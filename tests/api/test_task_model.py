@@ -127,7 +127,7 @@ STRANGE = "\u4e16\u754c"
         (ExtractOptions(), "squad", SQUAD % (STRANGE, STRANGE), [1]),
     ],
 )  # fmt: skip
-def test_examples_of_which_nothing_is_known_are_found(
+def test_examples_with_only_unknown_pieces_are_found(
     labeled: Path,
     tmp_path: Path,
     options: TableOptions,

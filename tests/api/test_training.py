@@ -73,7 +73,7 @@ def test_a_run_from_python_equals_that_of_the_command(
     assert list(masscli.pretrain(again)) == []
 
 
-def test_only_the_command_changes_how_the_process_treats_memory(
+def test_only_the_command_tunes_the_heap(
     toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = []
@@ -99,7 +99,7 @@ def test_only_the_command_changes_how_the_process_treats_memory(
     assert opened == [None]
 
 
-def test_a_run_stops_when_its_events_are_not_read_and_goes_on_later(
+def test_a_run_stops_when_its_events_are_not_read_and_can_be_continued(
     toy: Path, tmp_path: Path
 ) -> None:
     options = small_run(toy, tmp_path / "run")
@@ -152,7 +152,7 @@ def test_a_named_size_without_its_sizes_is_refused(toy: Path) -> None:
     assert (composed.model.dim, composed.model.dropout) == (512, 0.3)
 
 
-def test_what_is_no_recipe_is_named(toy: Path) -> None:
+def test_values_that_are_not_recipes_are_named(toy: Path) -> None:
     for given, kind in (({"data": str(toy)}, "dict"), ("recipe.toml", "str")):
         with pytest.raises(
             TypeError, match=f"^recipe is of type {kind}; masscli.compose_recipe makes"

@@ -89,7 +89,7 @@ def deeds_before_a_kill(number: int, monkeypatch: pytest.MonkeyPatch) -> list[st
     return done
 
 
-def test_a_kill_at_any_moment_of_a_save_leaves_a_run_that_goes_on(
+def test_a_kill_at_any_moment_of_a_save_leaves_a_run_that_can_be_continued(
     toy: Path, tmp_path: Path
 ) -> None:
     """The second save also removes the first checkpoint; the run is killed before each thing it does to the disk."""
@@ -150,7 +150,7 @@ def test_a_kill_at_any_moment_of_a_save_leaves_a_run_that_goes_on(
          "the disk reports an error: try another one"),
     ],
 )  # fmt: skip
-def test_a_disk_that_takes_nothing_costs_the_save_and_nothing_else(
+def test_a_full_disk_prevents_the_save_and_nothing_else(
     error: Exception,
     why: str,
     remedy: str,
@@ -219,7 +219,7 @@ def test_a_run_keeps_its_best_and_latest_checkpoints(toy: Path, tmp_path: Path) 
     ].resolve()
 
 
-def test_other_things_in_the_folder_are_let_alone(toy: Path, run: Path) -> None:
+def test_other_files_in_the_folder_are_left_alone(toy: Path, run: Path) -> None:
     shutil.copytree(
         run / "checkpoints/step-0000004", run / "checkpoints/step-0000004-copy"
     )
@@ -361,7 +361,7 @@ def flip(path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
-def test_after_damage_a_run_goes_on_from_the_checkpoint_before(
+def test_after_damage_a_run_continues_from_the_previous_checkpoint(
     kind: str, toy: Path, run: Path, whole: Path
 ) -> None:
     steps = run / "checkpoints"
@@ -377,7 +377,7 @@ def test_after_damage_a_run_goes_on_from_the_checkpoint_before(
     assert same_run(run, whole)
 
 
-def test_two_damaged_checkpoints_leave_the_first_and_three_leave_none(
+def test_with_two_damaged_checkpoints_the_first_is_used_and_with_three_none(
     toy: Path, run: Path
 ) -> None:
     steps = run / "checkpoints"
@@ -401,7 +401,7 @@ def test_a_checkpoint_of_another_format_is_not_taken_for_damaged(
     assert "checkpoint format 99" in refused(lambda: build(recipe(toy, run)))[0]
 
 
-def test_a_run_without_links_stands_for_its_last_checkpoint(run: Path) -> None:
+def test_a_run_without_links_means_its_last_checkpoint(run: Path) -> None:
     """A kill between the first save and its links leaves such a run."""
     for name in ("best", "last"):
         (run / "checkpoints" / name).unlink(missing_ok=True)
@@ -427,7 +427,7 @@ def test_a_run_that_is_removed_while_it_is_trained_is_saved_once_more(
     assert last(folder).state.step == 10
 
 
-def test_a_run_that_was_copied_without_links_goes_on(
+def test_a_run_that_was_copied_without_links_can_be_continued(
     toy: Path, run: Path, tmp_path: Path
 ) -> None:
     """As by `scp -r` or `cp -rL`: copies of checkpoints are in the place of the links."""
@@ -440,7 +440,7 @@ def test_a_run_that_was_copied_without_links_goes_on(
     assert (copy / "checkpoints" / "last").readlink() == Path("step-0000012")
 
 
-def test_a_folder_in_the_place_of_a_link_that_is_no_copy_is_kept(
+def test_a_folder_in_place_of_a_link_that_is_not_a_copy_is_kept(
     toy: Path, run: Path
 ) -> None:
     """The only sound one of two equal checkpoints may be among them."""
@@ -456,7 +456,7 @@ def test_a_folder_in_the_place_of_a_link_that_is_no_copy_is_kept(
     assert (last_link / "model.safetensors").stat().st_size > 100
 
 
-def test_what_is_no_checkpoint_is_said(run: Path, tmp_path: Path) -> None:
+def test_folders_that_are_not_checkpoints_are_named(run: Path, tmp_path: Path) -> None:
     missing = refused(lambda: Checkpoint.open(tmp_path / "nowhere"))
     assert missing == (
         f"{tmp_path / 'nowhere'}: no such run or checkpoint",
@@ -732,7 +732,7 @@ def command(run: Recipe, path: Path, *args: str) -> int:
     return masscli(["finetune", "--config", str(path), *args])
 
 
-def test_a_longer_run_keeps_the_rate_it_began_with(
+def test_a_longer_run_keeps_the_learning_rate_it_started_with(
     toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Default warm-up depends on --max-update; a run that is made longer does not begin to warm up again, or refuse."""
@@ -762,7 +762,7 @@ def test_a_longer_run_keeps_the_rate_it_began_with(
 # -- beginning from other weights ----------------------------------------------------------------------------------------------------------
 
 
-def test_weights_are_taken_over_and_the_rest_begins_anew(
+def test_weights_are_copied_and_everything_else_starts_anew(
     toy: Path, whole: Path, tmp_path: Path
 ) -> None:
     trainer, notes = build(
@@ -781,7 +781,7 @@ def test_weights_are_taken_over_and_the_rest_begins_anew(
     ) == (0, {}, 0)
 
 
-def test_languages_are_taken_over_by_name(
+def test_language_embeddings_are_copied_by_name(
     toy: Path, whole: Path, tmp_path: Path
 ) -> None:
     """The weights know de and fr; the data, en and de."""
@@ -994,7 +994,7 @@ def test_only_checkpoints_of_one_model_are_averaged(
 
 
 @pytest.mark.parametrize("second", [{"pairs.out.weight": (1, 4)}, {}])
-def test_tensors_of_other_shapes_or_names_have_no_mean(
+def test_tensors_of_different_shapes_or_names_are_not_averaged(
     second: dict[str, tuple[int, int]], run: Path, tmp_path: Path
 ) -> None:
     """So it is with streams of one name whose tasks have other labels: one row could be added to each of three."""
@@ -1019,7 +1019,7 @@ def test_tensors_of_other_shapes_or_names_have_no_mean(
     assert not (tmp_path / "mean").exists()
 
 
-def test_heads_for_labels_in_another_order_have_no_mean(
+def test_heads_for_labels_in_different_orders_are_not_averaged(
     run: Path, tmp_path: Path
 ) -> None:
     """Their shapes are the same, and a row would be added to that of another label."""
@@ -1043,7 +1043,7 @@ def test_heads_for_labels_in_another_order_have_no_mean(
     )
 
 
-def test_steps_of_more_digits_come_after_those_of_fewer(tmp_path: Path) -> None:
+def test_steps_are_sorted_as_numbers(tmp_path: Path) -> None:
     for step in (10_000_000, 9_999_999, 400):
         (tmp_path / f"checkpoints/step-{step:07d}").mkdir(parents=True)
     assert list(saved_checkpoints(tmp_path)) == [400, 9_999_999, 10_000_000]
@@ -1076,7 +1076,7 @@ def test_an_average_that_was_killed_is_made_again(run: Path, tmp_path: Path) -> 
     assert [path.name for path in (tmp_path / "mean").iterdir()] == ["checkpoints"]
 
 
-def test_what_a_checkpoint_says_of_itself(
+def test_inspect_describes_a_checkpoint(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert masscli(["inspect", str(run)]) == 0
@@ -1090,7 +1090,7 @@ def test_what_a_checkpoint_says_of_itself(
     assert shown.endswith(to_toml(to_dict(found.recipe)))
 
 
-def test_nothing_in_a_checkpoint_can_run(run: Path) -> None:
+def test_nothing_in_a_checkpoint_is_executed(run: Path) -> None:
     kinds = {path.suffix for path in (run / "checkpoints").rglob("*") if path.is_file()}
     assert kinds == {".safetensors", ".toml", ".json", ".model"}
     path = run / "checkpoints/step-0000010/model.safetensors"

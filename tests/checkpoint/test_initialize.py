@@ -55,7 +55,7 @@ def taken(
 
 
 @pytest.mark.parametrize("stack", ["encoder", "decoder"])
-def test_one_stack_is_taken_and_the_token_table(
+def test_one_stack_and_the_token_embeddings_are_copied(
     stack: str, runs: Path, toy: Path, tmp_path: Path
 ) -> None:
     ours, notes = taken(
@@ -81,7 +81,7 @@ def test_one_stack_is_taken_and_the_token_table(
     ) in new and f"{stack} (" not in new  # what did not come is named, too
 
 
-def test_more_positions_than_were_learned_are_the_learned_ones_again(
+def test_additional_positions_repeat_the_learned_ones(
     toy: Path, tmp_path: Path
 ) -> None:
     learned = ("model.positions=learned", "model.max_positions=20")
@@ -161,7 +161,9 @@ def test_bert_and_a_language_model_make_an_encoder_and_a_decoder(
     )
 
 
-def test_a_stack_that_a_run_has_not(runs: Path, toy: Path, tmp_path: Path) -> None:
+def test_a_stack_that_the_run_lacks_is_refused(
+    runs: Path, toy: Path, tmp_path: Path
+) -> None:
     with pytest.raises(MasscliError) as error:
         taken(toy, tmp_path, f"init_from={runs / 'clm'}", "init_stacks=encoder")
     assert error.value.message.endswith(": has no encoder")
@@ -197,7 +199,7 @@ def test_a_masked_language_model_on_both_sides(
     assert any(note.endswith(", of its encoder: it has no decoder") for note in notes)
 
 
-def test_what_begins_with_all_of_a_run_begins_with_its_loss(
+def test_a_model_initialized_from_a_whole_run_has_its_loss(
     runs: Path, toy: Path, tmp_path: Path
 ) -> None:
     """What was validated last there is validated first here."""
@@ -218,7 +220,7 @@ def test_what_begins_with_all_of_a_run_begins_with_its_loss(
     assert measured == pytest.approx(Checkpoint.open(runs / "mlm").metrics, rel=1e-6)
 
 
-def test_fairseqs_flag_for_the_beginning_starts_at_update_0(
+def test_fairseqs_flag_for_initial_weights_starts_at_update_0(
     runs: Path, toy: Path, tmp_path: Path
 ) -> None:
     options = f"{toy} --save-dir {tmp_path} --objective mass --langs en"
@@ -272,7 +274,7 @@ def test_a_head_that_the_checkpoint_lacks_is_named_once(
         (["init_vectors=de"], "init_vectors: expected LANG=FILE"),
     ],
 )
-def test_parts_that_contradict_each_other(
+def test_contradictory_parts_are_refused(
     changes: list[str], message: str, toy: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError) as error:
@@ -280,7 +282,7 @@ def test_parts_that_contradict_each_other(
     assert error.value.message == message
 
 
-def test_word_vectors_are_rows_of_the_table(toy: Path, tmp_path: Path) -> None:
+def test_word_vectors_become_token_embeddings(toy: Path, tmp_path: Path) -> None:
     data = DataFolder.open(toy)
     tokenizer = data.tokenizer()
     ids = data.monolingual("train", "de")[0].tolist()
@@ -342,7 +344,7 @@ def test_word_vectors_have_the_width_of_narrow_embeddings(
         ),
     ],
 )
-def test_word_vectors_that_do_not_fit(
+def test_word_vectors_that_do_not_fit_are_refused(
     lines: str, message: str, toy: Path, tmp_path: Path
 ) -> None:
     data, path = DataFolder.open(toy), tmp_path / "x.vec"

@@ -135,7 +135,7 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_no_command_imports_what_a_recipe_names(
+def test_no_command_imports_modules_that_a_recipe_names(
     command: str, place: Path, toy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     name = plant(place, f"planted_{command.replace('-', '_')}")
@@ -170,7 +170,7 @@ def test_the_hint_can_be_followed(command: str, place: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["inspect", "show", "check", "diff"])
-def test_what_the_command_line_names_is_imported(
+def test_modules_that_the_command_line_names_are_imported(
     command: str, place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     name = plant(place, f"trusted_{command}")
@@ -196,7 +196,7 @@ def test_the_error_names_the_file(place: Path) -> None:
     )
 
 
-def test_metadata_beside_a_checkpoint_installs_nothing(place: Path) -> None:
+def test_metadata_next_to_a_checkpoint_does_not_register_plug_ins(place: Path) -> None:
     """`python -m` puts the current folder on the import path, but what lies there is not an installed package."""
     (place / "planted_package.py").write_text(
         CODE.format(trace=place / "trace", name="Mine")

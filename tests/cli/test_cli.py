@@ -251,7 +251,7 @@ def test_completion(typed: str, offered: list[str]) -> None:
         (["recipe", "show"], ["error: recipe show: expected 1 recipe, got 0", "hint: masscli recipe --help"]),
     ],
 )  # fmt: skip
-def test_mistakes_word_for_word(
+def test_error_messages_word_for_word(
     args: list[str],
     lines: list[str],
     capsys: pytest.CaptureFixture[str],
@@ -276,7 +276,7 @@ def test_keys_that_set_gives_two_values_are_named(
     ]
 
 
-def test_misspelt_flags_are_all_met_with_their_neighbors(
+def test_all_misspelled_flags_are_named_with_the_most_similar_ones(
     capsys: pytest.CaptureFixture[str], requests: Seen
 ) -> None:
     assert told(capsys, "pretrain", "--max-tokenz", "3", "--sed=1", "--zzzz") == [
@@ -395,7 +395,7 @@ def test_an_empty_path_is_not_the_current_folder(
         (errno.ENOSPC, None, "error: No space left on device"),
     ],
 )
-def test_a_disk_that_refuses(
+def test_disk_errors_are_one_line(
     number: int,
     name: str | None,
     line: str,
@@ -418,7 +418,7 @@ def test_other_errors_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> N
         run(["inspect"])
 
 
-def test_the_codes_of_leaving(
+def test_exit_statuses(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted() -> None:
@@ -448,7 +448,7 @@ def test_a_bug_exits_with_1_and_a_plain_traceback(tmp_path: Path) -> None:
     assert "╭" not in done.stderr
 
 
-def test_a_reader_that_leaves_is_no_error() -> None:
+def test_a_closed_pipe_is_not_an_error() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
@@ -462,7 +462,7 @@ def test_a_reader_that_leaves_is_no_error() -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_results_that_do_not_fit_are_not_a_success() -> None:
+def test_results_that_cannot_be_written_are_not_a_success() -> None:
     with open("/dev/full", "w") as full:
         done = subprocess.run(
             [sys.executable, "-m", "masscli", "--help"],
@@ -567,7 +567,7 @@ def test_an_empty_list_overrules_that_of_the_file(
     assert (kept, cleared) == (("embeddings",), ())
 
 
-def test_a_mistake_in_the_file_is_told_with_the_file(
+def test_an_error_in_a_file_names_the_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], requests: Seen
 ) -> None:
     path = tmp_path / "run.toml"
@@ -598,7 +598,7 @@ def test_the_objective_is_found_before_the_line_is_parsed() -> None:
     assert peek_option(["--", "--objective", "mass"], "--objective") is None
 
 
-def test_a_dataclass_is_all_that_a_command_needs(
+def test_a_dataclass_defines_the_options_of_a_command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     @config
@@ -714,7 +714,7 @@ if __name__ == "__main__":
     print("\n".join(flags()))
 
 
-def test_files_of_the_current_folder_are_not_imported(tmp_path: Path) -> None:
+def test_modules_in_the_current_folder_are_not_imported(tmp_path: Path) -> None:
     """`python -m` puts this folder first on the path of imports; a downloaded one may hold a typing.py."""
     for name in (
         "typing",

@@ -109,7 +109,7 @@ def test_languages_are_judged_by_clean_text(
     assert len(read(place / "clean.en")) == 20
 
 
-def test_a_third_language_is_recognised_by_its_text(
+def test_a_third_language_is_recognized_by_its_text(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     good = long_pairs(40)
@@ -283,7 +283,7 @@ def test_options_of_models_have_no_effect_without_one(
         assert f"warning: {option} has no effect: no model scores the pairs" in err
 
 
-def test_what_can_be_read_only_once_is_refused(
+def test_pipes_are_refused_as_input(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write(place, long_pairs(3))
@@ -296,7 +296,7 @@ def test_what_can_be_read_only_once_is_refused(
         )
 
 
-def test_a_result_without_any_pair_is_said(
+def test_a_result_without_any_pair_is_reported(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write(place, [("the same", "the same")] * 3)

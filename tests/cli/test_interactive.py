@@ -154,7 +154,7 @@ def answers(
     return printed.out.splitlines(), printed.err
 
 
-def test_without_a_run_the_latest_one_answers(
+def test_without_a_named_run_the_latest_one_is_used(
     run_folder: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

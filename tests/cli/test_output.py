@@ -191,7 +191,7 @@ def test_two_results_are_not_written_to_one_place(
         (["score", "hyp", "--ref", "ref"], "--append"),
     ],
 )
-def test_what_is_written_beside_results_needs_a_place_for_a_file(
+def test_paths_of_additional_outputs_must_be_files(
     command: list[str],
     flag: str,
     tmp_path: Path,

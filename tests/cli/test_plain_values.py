@@ -85,13 +85,15 @@ def test_a_value_that_a_later_one_replaces_is_named(
         ),
     ],
 )
-def test_what_does_not_fit_is_refused(args: list[str], message: str) -> None:
+def test_values_of_the_wrong_type_are_refused(args: list[str], message: str) -> None:
     with pytest.raises(MasscliError) as error:
         parse(Command, args)
     assert error.value.message == message
 
 
-def test_a_missing_argument_is_still_missed(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_argument_is_still_reported(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     from masscli.__main__ import run
 
     assert run(["score"]) == 2

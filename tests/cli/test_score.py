@@ -193,7 +193,7 @@ def test_multi_bleu_is_not_smoothed() -> None:
     assert score(hypotheses, references, ScoreConfig(metric=("bleu",)))[0].value > 0
 
 
-def test_what_training_reports_is_what_the_command_prints(
+def test_training_reports_the_same_score_as_the_command(
     files: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["score", "hyp", "--ref", "ref"]) == 0
@@ -245,7 +245,7 @@ def test_rouge_is_the_mean_over_lines_of_the_best_reference() -> None:
     assert found.value == pytest.approx(100 * (1 + 1 / 2) / 2)
 
 
-def test_long_lines_are_compared_in_time_or_refused(
+def test_long_lines_are_scored_quickly_or_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """An oracle that keeps a table of both sides would take hours."""
@@ -261,7 +261,7 @@ def test_long_lines_are_compared_in_time_or_refused(
     assert run(["score", *files, "-m", "bleu,chrf,rouge"]) == 0
 
 
-def test_ter_says_that_it_takes_long(
+def test_ter_warns_that_it_takes_long(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -406,7 +406,7 @@ def test_columns(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "(p = " in table[2] and "(p = " not in table[1]
 
 
-def test_a_language_without_moses_rules_is_said(
+def test_a_language_without_moses_rules_is_reported(
     files: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for language, warned in (("xx", True), ("de", False)):
@@ -450,7 +450,7 @@ def test_a_reference_named_after_another_language_is_noticed(
         assert (f"warning: {asked}" in capsys.readouterr().err) == noticed
 
 
-def test_one_number_a_line(
+def test_one_number_per_line(
     files: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(

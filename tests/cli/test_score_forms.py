@@ -222,7 +222,9 @@ def test_fields_of_jsonl_on_either_side(
     )[0] == {"accuracy": 50}
 
 
-def test_jsonl_is_no_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_jsonl_is_not_scored_as_text(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Without a field it is refused by its name; objects under another name are pointed out, since text may be JSON."""
     gold, told = (
         objects(tmp_path / "ref.jsonl", [{"gold": "x"}]),
@@ -265,7 +267,7 @@ def test_jsonl_is_no_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     )[0] == {"accuracy": 100}
 
 
-def test_what_generate_has_written_is_scored_by_its_best(
+def test_json_lines_of_generate_are_scored_by_their_best_output(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Its own references beside it."""
@@ -336,7 +338,9 @@ def test_a_bad_line_of_jsonl_is_named(
 # -- tables --------------------------------------------------------------------------------------------------------------------------------
 
 
-def test_a_table_is_no_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_table_is_not_scored_as_text(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     table, labels = (
         save(tmp_path / "ref.tsv", ["label\tsentence", "x\ta", "y\tb"]),
         save(tmp_path / "hyp", ["x", "y"]),
@@ -586,7 +590,7 @@ def test_letters_and_numbers_of_choices_are_the_same(
         ]
 
 
-def test_labels_that_are_no_choices_are_left_alone(
+def test_labels_that_are_not_choices_are_unchanged(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Letters and numbers differ where no choices stand beside them, under the name that is said; other fields of choices are text."""
@@ -705,7 +709,7 @@ def test_swag_and_race_as_they_are_distributed(
     ]
 
 
-def test_squad_takes_no_column(
+def test_squad_accepts_no_column_option(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     answers = save(tmp_path / "told.json", ["{}"])
@@ -811,7 +815,7 @@ def test_options_that_find_nothing_are_named(
     )
 
 
-def test_what_is_not_read_of_references_is_counted(
+def test_unread_parts_of_references_are_counted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Comments and the like hold no tags, and a comment that may be a word is named."""

@@ -31,7 +31,7 @@ def sides(gold: Sequence[str], told: Sequence[str]) -> list[object]:
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "f1", "mcc"])
-def test_numbers_that_are_spelt_otherwise_are_pointed_out(
+def test_different_spellings_of_numbers_are_reported(
     metric: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found, err = scored(
@@ -53,7 +53,7 @@ def test_numbers_that_are_spelt_otherwise_are_pointed_out(
     )
 
 
-def test_correlations_do_not_care_how_numbers_are_spelt(
+def test_correlations_do_not_depend_on_the_spelling_of_numbers(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert scored(
@@ -64,7 +64,7 @@ def test_correlations_do_not_care_how_numbers_are_spelt(
     )
 
 
-def test_labels_that_are_all_others_or_columns_are_pointed_out(
+def test_labels_without_overlap_and_whole_columns_are_reported(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert (
@@ -112,7 +112,7 @@ def test_examples_without_a_gold_label_are_left_out_and_counted(
     }
 
 
-def test_a_dash_is_a_label_where_it_is_no_convention(
+def test_a_dash_is_a_label_unless_the_data_use_it_for_no_label(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     signs = [label.replace("neutral", "+") for label in NLI]
@@ -147,7 +147,9 @@ def test_the_signature_says_that_examples_are_left_out() -> None:
         )
 
 
-def test_what_no_gold_cannot_do(capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_gold_is_refused_where_it_makes_no_sense(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert refused(
         capsys, *sides(["-", "-"], ["a", "b"]), "accuracy", "--no-gold", "-"
     ) == [
@@ -172,7 +174,9 @@ def f1(gold: Sequence[str], told: Sequence[str], label: str) -> float:
     return 200 * hits / (list(gold).count(label) + list(told).count(label))
 
 
-def test_f1_says_what_it_is_of(capsys: pytest.CaptureFixture[str]) -> None:
+def test_f1_reports_which_labels_it_measures(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     gold, told, other = list("01101"), list("01011"), list("01021")
     assert scored(capsys, *sides(gold, told), "f1") == (
         {"F1": pytest.approx(f1(gold, told, "1"))},
@@ -212,7 +216,9 @@ def test_f1_says_what_it_is_of(capsys: pytest.CaptureFixture[str]) -> None:
         )
 
 
-def test_a_missing_prediction_is_no_label(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_prediction_is_not_a_label(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     gold, told = list("0110"), ["0", "", "1", "0"]
     assert scored(capsys, *sides(gold, told), "f1")[0] == {
         "F1": pytest.approx(f1(gold, told, "1"))
@@ -223,7 +229,7 @@ def test_a_missing_prediction_is_no_label(capsys: pytest.CaptureFixture[str]) ->
     }
 
 
-def test_lines_between_sentences_are_no_labels(
+def test_blank_lines_between_sentences_are_not_labels(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """F1 and Matthews of tagged words are those of the words in one row."""
@@ -236,7 +242,7 @@ def test_lines_between_sentences_are_no_labels(
 
 
 @pytest.mark.parametrize("positive", ["", "c"])
-def test_what_f1_is_of_does_not_change_from_draw_to_draw(positive: str) -> None:
+def test_every_bootstrap_sample_measures_the_same_label(positive: str) -> None:
     """`c` is rare: many a draw has two labels only, or not the one that is meant.  Macro F1 of a perfect copy is 100 in every draw."""
     rows = ["a"] * 8 + ["b"] * 8 + ["c"]
     options = ScoreConfig(
@@ -253,7 +259,7 @@ def test_what_f1_is_of_does_not_change_from_draw_to_draw(positive: str) -> None:
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "f1", "mcc"])
-def test_case_does_not_count_where_it_is_said_so(metric: str) -> None:
+def test_case_is_ignored_on_request(metric: str) -> None:
     """And the signature says so, too."""
     gold, told = ["Yes", "no", "yes", "No"], ["yes", "no", "no", "No"]
     low = [[label.lower() for label in rows] for rows in (told, gold)]
@@ -276,7 +282,7 @@ def test_positive_must_be_a_label() -> None:
         score(["a"], [["b"]], ScoreConfig(metric=("f1",), positive="z"))
 
 
-def test_a_metric_of_something_else_is_said(
+def test_a_metric_for_another_kind_of_task_causes_a_warning(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     labels = save(tmp_path / "labels", ["yes", "no"] * 20)

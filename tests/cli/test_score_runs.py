@@ -82,7 +82,7 @@ def test_a_run_is_measured_as_in_its_validation(
     assert "has no test split" in capsys.readouterr().err
 
 
-def test_what_training_asks_of_validation_is_not_asked_of_a_split(
+def test_training_options_of_validation_do_not_apply_to_a_split(
     toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], no_sync: None
 ) -> None:
     """Neither a curve of another split, nor what to choose checkpoints by, nor a schedule that validates."""
@@ -313,7 +313,7 @@ def test_mistakes(
     assert capsys.readouterr().err.startswith(f"error: {message}")
 
 
-def test_a_run_in_another_place_than_its_data_says_so(
+def test_a_run_that_does_not_find_its_data_gives_a_hint(
     toy: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -73,7 +73,7 @@ def test_without_stdout_results_are_an_error(
     ]
 
 
-def test_without_stdout_a_file_is_written_all_the_same(
+def test_without_stdout_a_file_is_still_written(
     run_folder: Path, tmp_path: Path
 ) -> None:
     command = (

@@ -79,7 +79,7 @@ def test_files_of_a_data_folder(
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
-def test_an_unreadable_resume_state_only_means_to_start_anew(
+def test_with_an_unreadable_resume_state_preprocessing_starts_over(
     tmp_path: Path, kind: str
 ) -> None:
     from masscli.data.prepare.resume_state import RESUME_FILE, ResumeState

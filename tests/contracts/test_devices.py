@@ -92,7 +92,7 @@ def everything(toy: Path, labeled: Path, place: Path) -> Iterator[list[str]]:
                "--save-dir", str(place / task)]  # fmt: skip
 
 
-def test_a_device_of_its_own_changes_nothing(
+def test_results_on_another_device_are_the_same(
     toy: Path, labeled: Path, tmp_path: Path
 ) -> None:
     here, there = (
@@ -128,7 +128,7 @@ def test_a_device_of_its_own_changes_nothing(
         assert found == wanted and any(wanted)
 
 
-def test_to_mix_the_devices_is_a_mistake() -> None:
+def test_tensors_of_different_devices_cannot_be_mixed() -> None:
     """The pretended device is good for something."""
     code = "import torch; from tests import pretend; pretend.register(); torch.ones(3).to('pretend') + torch.ones(3)"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

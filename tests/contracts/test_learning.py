@@ -214,7 +214,7 @@ def copies(seed: int, count: int = 64) -> list[Example]:
     ]
 
 
-def test_what_comes_again_is_known_from_both_sides_and_from_the_left_once_it_has_been() -> (
+def test_a_repeated_word_is_predicted_from_both_sides_and_from_the_left_after_its_first_occurrence() -> (
     None
 ):
     options = {"mask_prob": 0.3, "leave_unmasked_prob": 0.0, "random_token_prob": 0.0}
@@ -290,7 +290,9 @@ def probe(model: Transformer, kind: str) -> float:
     return float((linear(y).argmax(-1) == new.labels[kind].ids).float().mean())
 
 
-def test_who_knows_the_order_knows_what_follows_and_not_the_other_way_round() -> None:
+def test_a_model_that_knows_the_order_predicts_the_next_word_but_not_the_previous_one() -> (
+    None
+):
     """Lan et al. 2020, table 5: topics alone tell what does not follow, and they tell nothing of the order."""
     found = {}
     for kind, name in NAMES.items():

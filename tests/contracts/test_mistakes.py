@@ -134,7 +134,7 @@ def test_a_vocabulary_without_room_for_a_letter(
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
-def test_search_that_cannot_be(
+def test_impossible_search_options_are_refused(
     flags: list[str],
     line: str,
     trained: Path,
@@ -181,7 +181,7 @@ def test_a_search_with_one_flag_too_many_runs(
     assert len(out.splitlines()) == 1
 
 
-def test_averages_of_different_things(
+def test_different_models_are_not_averaged(
     trained: Path, toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = tmp_path / "mass"
@@ -278,7 +278,7 @@ def test_a_failure_before_anything_was_saved_promises_nothing(
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_a_recipe_and_flags_that_say_otherwise(
+def test_flags_that_contradict_a_recipe_are_refused(
     flags: list[str],
     line: str,
     toy: Path,
@@ -352,7 +352,7 @@ def test_a_recipe_and_flags_that_say_otherwise(
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_wishes_that_cannot_be_met(
+def test_requests_that_cannot_be_fulfilled_are_refused(
     flags: list[str],
     line: str,
     toy: Path,

@@ -64,7 +64,7 @@ def test_its_options_are_in_the_help(program: Path) -> None:
     )
 
 
-def test_it_is_trained_and_continued_and_written_with(
+def test_it_can_be_trained_continued_and_used_to_generate(
     program: Path, toy: Path, tmp_path: Path
 ) -> None:
     """The loss falls, the recipe keeps the option, and `generate` accepts the run."""

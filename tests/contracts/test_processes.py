@@ -187,7 +187,7 @@ def test_a_run_begun_by_one_process_is_continued_by_two(
     )  # each process has translated half of the lines
 
 
-def test_frozen_rows_of_a_model_that_is_shared_out(
+def test_frozen_rows_stay_frozen_in_a_sharded_model(
     preloaded: Preloaded, toy: Path, tmp_path: Path
 ) -> None:
     """Two processes with a share of the model each keep the old rows bit by bit, and learn what one learns."""
@@ -242,7 +242,7 @@ METHODS = {
 @pytest.mark.parametrize(
     ("method", "optimizer"), [("heads", "lamb"), ("searching", "adamw")]
 )
-def test_a_model_that_is_shared_out_learns_the_same(
+def test_a_sharded_model_learns_the_same(
     method: str, optimizer: str, toy: Path, tmp_path: Path, preloaded: Preloaded
 ) -> None:
     """Two processes with a share of the model each, then one with all of it: as one process from the first update to the last."""
@@ -281,7 +281,7 @@ def test_a_model_that_is_shared_out_learns_the_same(
         (("model.cross_output=language",), "--shard-model: cannot be combined with output projections by language"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_shared_out(
+def test_models_that_cannot_be_sharded_are_refused(
     change: tuple[str, ...],
     message: str,
     toy: Path,
@@ -295,7 +295,7 @@ def test_what_cannot_be_shared_out(
     assert caught.value.message == message and caught.value.hint
 
 
-def test_two_processes_stop_together_and_one_goes_on(
+def test_two_processes_stop_together_and_one_process_continues(
     toy: Path, tmp_path: Path, alone: Path
 ) -> None:
     """SIGTERM to one of two: both end after the same update, with a checkpoint."""
@@ -324,7 +324,7 @@ def test_two_processes_stop_together_and_one_goes_on(
     assert alike({step: found[step] for step in logged(alone)}, logged(alone))
 
 
-def test_a_killed_process_is_started_again_and_the_run_goes_on(
+def test_a_killed_process_is_restarted_and_the_run_continues(
     toy: Path, tmp_path: Path, alone: Path
 ) -> None:
     """kill -9 of one of two, under `torchrun --max-restarts`: as though nothing had happened."""
@@ -349,7 +349,7 @@ def test_a_killed_process_is_started_again_and_the_run_goes_on(
     ("number", "code"),
     [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)],
 )
-def test_an_interrupted_command_says_so_and_goes_on(
+def test_an_interrupted_command_says_so_and_can_be_continued(
     number: signal.Signals, code: int, toy: Path, tmp_path: Path, alone: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -368,7 +368,7 @@ def test_an_interrupted_command_says_so_and_goes_on(
     assert logged(tmp_path / "run") == logged(alone)
 
 
-def test_the_log_drops_what_will_be_done_again(
+def test_the_log_drops_updates_that_will_be_repeated(
     toy: Path, tmp_path: Path, alone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run that was killed after update 6 goes on from 4; half a line at the end does no harm."""
@@ -392,7 +392,7 @@ def test_the_log_drops_what_will_be_done_again(
     assert logged(tmp_path / "run") == logged(alone)
 
 
-def test_a_folder_is_trained_into_by_one_run_at_a_time(
+def test_two_runs_cannot_train_in_the_same_folder(
     toy: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -438,7 +438,7 @@ def test_a_folder_is_trained_into_by_one_run_at_a_time(
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_mistakes_in_one_line(
+def test_user_errors_are_one_line(
     change: list[str],
     message: str,
     toy: Path,
@@ -480,7 +480,7 @@ def translating(toy: Path, tmp_path: Path) -> Path:
     [["--nbest", "2"], ["--sampling", "--beam", "2"], ["--score-reference"]],
     ids=str,
 )
-def test_generate_shares_the_lines_and_keeps_their_order(
+def test_generate_distributes_the_lines_and_keeps_their_order(
     args: list[str], translating: Path, preloaded: Preloaded
 ) -> None:
     """Two processes write what one writes, once, and one summary."""
@@ -502,7 +502,7 @@ def test_generate_shares_the_lines_and_keeps_their_order(
     assert together.stderr.count(" 22 lines in ") == 1
 
 
-def test_predict_shares_the_examples_and_keeps_their_order(
+def test_predict_distributes_the_examples_and_keeps_their_order(
     labeled: Path, tmp_path: Path, preloaded: Preloaded
 ) -> None:
     finetune(
@@ -542,7 +542,7 @@ def test_other_commands_run_once(preloaded: Preloaded) -> None:
     assert (together.returncode, together.stdout) == (0, alone.stdout)
 
 
-def test_a_mistake_is_reported_once(tmp_path: Path, preloaded: Preloaded) -> None:
+def test_a_user_error_is_reported_once(tmp_path: Path, preloaded: Preloaded) -> None:
     done = run_two(preloaded, ["generate", str(tmp_path / "nothing")])
     assert done.returncode != 0
     assert (

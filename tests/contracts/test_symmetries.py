@@ -144,7 +144,9 @@ def test_padding_is_in_no_score(stack: str, pair_format: str) -> None:
 
 
 @pytest.mark.parametrize("stack", ["decoder", "encoder"])
-def test_only_who_reads_both_orders_does_not_know_the_order(stack: str) -> None:
+def test_only_a_model_that_reads_both_orders_is_independent_of_the_order(
+    stack: str,
+) -> None:
     network, turned = (
         model(stack),
         [e._replace(fields=(e.fields[1], e.fields[0], e.fields[2])) for e in RAGGED],

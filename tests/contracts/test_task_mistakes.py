@@ -85,7 +85,7 @@ def asked(*questions: dict[str, object], context: str = "ba bo") -> str:
     ],
     ids=lambda value: value if value in TASKS else "",
 )  # fmt: skip
-def test_what_cannot_be_predicted_is_said(
+def test_inputs_that_cannot_be_predicted_are_reported(
     task: str,
     name: str,
     text: str,
@@ -101,7 +101,7 @@ def test_what_cannot_be_predicted_is_said(
     assert (out, err) == ([], [f"error: {message.format(x=path)}", f"hint: {hint}"])
 
 
-def test_a_threshold_of_who_always_answers_is_refused(
+def test_a_null_threshold_is_refused_where_every_question_is_answered(
     trained: Path, labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Where all questions it was trained on have answers, no score of there being none is ever compared with it."""
@@ -164,7 +164,7 @@ def test_a_threshold_of_who_always_answers_is_refused(
     ],
     ids=lambda value: value if value in TASKS else "",
 )  # fmt: skip
-def test_a_form_that_does_not_suit_the_task_is_refused(
+def test_an_input_format_that_does_not_suit_the_task_is_refused(
     task: str,
     name: str,
     option: str,
@@ -228,7 +228,7 @@ def test_columns_beside_lines(
     ],
     ids=lambda value: value if value in TASKS else "",
 )
-def test_what_is_empty_or_unlabeled_has_a_prediction(
+def test_empty_and_unlabeled_examples_get_a_prediction(
     task: str,
     name: str,
     text: str,
@@ -248,7 +248,7 @@ def test_what_is_empty_or_unlabeled_has_a_prediction(
     assert all(line.startswith("warning: there is no text in ") for line in err[:-1])
 
 
-def test_what_is_cut_is_counted(
+def test_truncated_examples_are_counted(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A long question loses its end, a long text is read in windows, and every question has its answer."""
@@ -306,7 +306,7 @@ def finetuned(
     ]
 
 
-def test_labels_that_are_missing(
+def test_missing_labels_are_reported(
     labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     both = save(tmp_path / "both.tsv", ["label\tsentence", "no\tba", "yes\tbo"])
@@ -374,7 +374,7 @@ def test_labels_of_validation_that_were_never_learned(
     )
 
 
-def test_a_place_for_questions_that_are_not_there(
+def test_question_at_without_questions_is_refused(
     labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     at = [
@@ -435,7 +435,7 @@ def test_an_answer_that_no_window_holds_is_counted(
     ]
 
 
-def test_predictions_that_cannot_be_written_are_not_made(
+def test_predictions_are_not_made_if_they_cannot_be_written(
     trained: Path,
     labeled: Path,
     tmp_path: Path,
@@ -482,7 +482,7 @@ def test_another_kind_of_file(
         assert str(path) in err[-2] and hint in err[-1]
 
 
-def test_the_label_is_no_text_and_a_wrong_column_has_a_short_hint(
+def test_the_label_is_not_offered_as_text_and_a_wrong_column_has_a_short_hint(
     labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     at = [
@@ -508,7 +508,7 @@ def test_the_label_is_no_text_and_a_wrong_column_has_a_short_hint(
     )
 
 
-def test_a_vocabulary_that_is_not_there(
+def test_a_missing_vocabulary_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     table = save(tmp_path / "x.tsv", ["label\ttext", "1\tba"])
@@ -528,7 +528,7 @@ def test_a_vocabulary_that_is_not_there(
     assert err[0] == f"error: --spm-model {tmp_path / 'no'}: no such file or folder"
 
 
-def test_questions_are_scored_wherever_their_answers_stand(
+def test_questions_are_scored_whatever_answer_start_says(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The official scores never look at answer_start; predictions may be lines of JSON; SQuAD 1.1 has no odds."""

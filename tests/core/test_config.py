@@ -245,7 +245,7 @@ def test_numbers_may_be_typed_as_in_commands_of_fairseq() -> None:
             parse_value(tuple[float, ...], wrong)
 
 
-def test_all_mistakes_are_named_at_once() -> None:
+def test_all_errors_are_named_at_once() -> None:
     inner = {"size": "many", "kind": "square", "rat": 2}
     raw = {
         "need": 1,
@@ -365,7 +365,7 @@ def test_rows_tell_all_that_a_help_screen_needs() -> None:
 @pytest.mark.parametrize(
     "cls", [*SECTIONS, *OBJECTIVE_SCHEMAS.values()], ids=lambda c: c.__name__
 )
-def test_every_key_has_a_sentence(cls: type) -> None:
+def test_every_key_has_a_help_text(cls: type) -> None:
     for row in iter_options(cls):
         if row.key == "name" and cls in OBJECTIVE_SCHEMAS.values():
             continue

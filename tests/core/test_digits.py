@@ -18,7 +18,7 @@ def test_digits_are_a_number(text: str, number: int) -> None:
 @pytest.mark.parametrize(
     "text", ["", "-1", "+1", " 1", "1 ", "1.0", "1_0", "²", "١", "9" * 19, "9" * 5000]
 )
-def test_all_else_is_none(text: str) -> None:
+def test_all_other_texts_give_none(text: str) -> None:
     assert parse_digits(text) is None
 
 
@@ -34,5 +34,5 @@ def test_a_number_may_have_a_point_and_an_exponent(text: str, number: float) -> 
 @pytest.mark.parametrize(
     "text", ["", " ", "x", "1,5", "1_5", "١", "nan", "-inf", "Infinity", "1e999", "0x1"]
 )
-def test_all_else_is_no_number(text: str) -> None:
+def test_all_other_texts_are_not_numbers(text: str) -> None:
     assert parse_number(text) is None

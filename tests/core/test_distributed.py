@@ -84,7 +84,7 @@ def two_tasks(*args: str) -> list[tuple[int, str, str]]:
     return results
 
 
-def test_tasks_of_srun_find_each_other() -> None:
+def test_tasks_of_srun_join_one_group() -> None:
     for status, out, err in two_tasks():
         assert (status, out) == (0, "sum 3.0\n"), err
 
@@ -99,7 +99,7 @@ def test_a_process_that_does_not_respond_is_named_and_shows_its_stack() -> None:
     assert "most recent call first" not in err
 
 
-def test_a_process_that_was_killed_is_no_bug_of_the_others() -> None:
+def test_a_killed_process_does_not_cause_tracebacks_of_the_others() -> None:
     (status, out, _), (other, _, _) = two_tasks("die")
     assert other == -signal.SIGKILL
     assert (status, out.splitlines()[-1]) == (

@@ -42,7 +42,7 @@ def test_after_an_error_the_old_file_is_there_and_nothing_else(tmp_path: Path) -
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_file_without_room_is_named(tmp_path: Path) -> None:
+def test_a_file_on_a_full_disk_is_named(tmp_path: Path) -> None:
     """Python names no file that is open, so that a user with a full disk would not know which one."""
     program = (
         "import resource, sys, pathlib\n"
@@ -58,7 +58,7 @@ def test_a_file_without_room_is_named(tmp_path: Path) -> None:
     assert done.stdout == "True File too large\n" * 3
 
 
-def test_a_new_log_without_room_is_not_left_behind(tmp_path: Path) -> None:
+def test_a_new_log_on_a_full_disk_is_removed(tmp_path: Path) -> None:
     program = (
         "import pathlib, resource, sys\n"
         "from masscli.core.files import append_json_lines\n"
@@ -212,7 +212,7 @@ def test_a_folder_that_is_there_is_not_replaced(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
 
-def test_two_writers_do_not_meet(tmp_path: Path) -> None:
+def test_two_writers_do_not_interfere(tmp_path: Path) -> None:
     """Their contents are not mixed, and neither takes the file of the other for a leftover."""
     path = tmp_path / "x"
     with open_atomic(path) as first:

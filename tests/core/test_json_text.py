@@ -32,7 +32,7 @@ def test_what_was_written_is_read(value: object) -> None:
         '"a"'.encode("utf-16"),
     ],
 )
-def test_what_is_no_json_is_one_line(text: str | bytes) -> None:
+def test_invalid_json_is_an_error_of_one_line(text: str | bytes) -> None:
     with pytest.raises(ValueError) as caught:
         parse_json(text)
     assert "\n" not in str(caught.value)
@@ -46,7 +46,7 @@ def test_long_integers_are_named_without_advice_for_programmers() -> None:
 @pytest.mark.parametrize(
     "text", ['"a \\ud800"', '{"\\uDC00": 1}', '[{"a": ["\\udfff\\ud800"]}]']
 )
-def test_half_a_character_is_refused_wherever_it_is(text: str) -> None:
+def test_an_unpaired_surrogate_is_refused_wherever_it_is(text: str) -> None:
     with pytest.raises(HalfCharacterError, match="is an unpaired surrogate"):
         parse_json(text)
     # As bytes of its own it is not UTF-8.
@@ -56,5 +56,5 @@ def test_half_a_character_is_refused_wherever_it_is(text: str) -> None:
         )
 
 
-def test_both_halves_are_a_character() -> None:
+def test_a_surrogate_pair_is_one_character() -> None:
     assert parse_json('"\\ud83d\\ude00"') == "😀"

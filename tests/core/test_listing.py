@@ -17,7 +17,9 @@ from masscli.core.listing import count_of, list_some
         (range(9), "0, 1 and 7 more"),
     ],
 )
-def test_what_is_not_named_is_counted(names: list[object], listed: str) -> None:
+def test_names_that_are_not_listed_are_counted(
+    names: list[object], listed: str
+) -> None:
     assert list_some(names, 2) == listed
 
 

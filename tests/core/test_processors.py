@@ -37,7 +37,7 @@ def test_a_quota_and_an_affinity_limit_the_cores(
     assert usable_cores() == expected
 
 
-def test_threads_that_have_no_core_are_named_once(
+def test_more_threads_than_cores_cause_one_warning(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(precision, "usable_cores", lambda: 2)

@@ -145,7 +145,7 @@ def test_nothing_is_imported_before_it_is_named(site: Path) -> None:
         objective_class("broken")
 
 
-def test_names_that_lead_nowhere(site: Path) -> None:
+def test_names_of_missing_modules_or_classes_are_refused(site: Path) -> None:
     (site / "plug_eight.py").write_text("import no_such_dependency\n")
     for name, message in {
         "blue": "name: no metric called 'blue', did you mean 'bleu'?",

@@ -35,6 +35,6 @@ def test_schedules_are_straight_lines_between_their_points() -> None:
         ("0:1,0:2", "updates must rise from 0"),
     ],
 )
-def test_what_is_no_schedule_is_refused(text: str, message: str) -> None:
+def test_invalid_schedules_are_refused(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         parse_schedule(text)

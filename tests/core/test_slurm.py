@@ -16,7 +16,7 @@ STEP = {
 }
 
 
-def test_a_task_of_srun_knows_its_place() -> None:
+def test_a_task_of_srun_knows_its_rank() -> None:
     expected = {
         "RANK": "5",
         "WORLD_SIZE": "8",

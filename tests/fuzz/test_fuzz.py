@@ -129,13 +129,15 @@ def test_a_silent_change_is_found(tmp_path: Path) -> None:
     ("oracle", "verdict"),
     [(read_file, "read"), (lambda folder: "else", "silent change")],
 )
-def test_what_is_not_sealed_is_compared_with_an_independent_reader(
+def test_files_without_a_checksum_are_compared_with_an_independent_reader(
     oracle: Callable[[Path], str], verdict: str, tmp_path: Path
 ) -> None:
     assert outcome(read_file, tmp_path, oracle=oracle) == verdict
 
 
-def test_what_an_independent_reader_refuses_must_not_be_read(tmp_path: Path) -> None:
+def test_files_that_an_independent_reader_refuses_must_not_be_read(
+    tmp_path: Path,
+) -> None:
     def refuse_too(folder: Path) -> str:
         require(False, "no")
         return ""
@@ -151,7 +153,7 @@ def die_at_the_third(folder: Path) -> str:
     return ""
 
 
-def test_a_case_that_ends_the_process_ends_no_other(
+def test_a_case_that_ends_its_process_does_not_stop_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

@@ -270,7 +270,7 @@ def test_the_length_limit_forces_the_end_and_says_so() -> None:
     assert found[1].score == pytest.approx(math.log(0.75 * 0.25))
 
 
-def test_the_search_goes_on_while_something_better_may_come() -> None:
+def test_the_search_continues_while_a_better_output_is_possible() -> None:
     """A poor start that is sure of a long output beats a short one, unless length is penalized too much."""
     chain = {(B,) + (C,) * n: {C: 1.0} for n in range(8)}
     row = script({(): {A: 0.5, B: 0.1}, (A,): {EOS: 0.9}, **chain})
@@ -282,7 +282,7 @@ def test_the_search_goes_on_while_something_better_may_come() -> None:
     assert [h.ids for h in found] == [(B, C)]
 
 
-def test_the_search_goes_on_while_a_bonus_for_unknown_pieces_may_come() -> None:
+def test_the_search_continues_while_a_bonus_for_unknown_pieces_is_possible() -> None:
     row = script(
         {
             (): {A: 0.6, B: 0.4},
@@ -297,7 +297,7 @@ def test_the_search_goes_on_while_a_bonus_for_unknown_pieces_may_come() -> None:
     assert found[0].score == pytest.approx(math.log(0.4) + 3)
 
 
-def test_early_stop_leaves_when_beam_hypotheses_have_ended() -> None:
+def test_early_stop_ends_when_beam_hypotheses_have_ended() -> None:
     row = script(
         {(): {A: 0.5, B: 0.5}, (A,): {EOS: 0.6, C: 0.4}, (B,): {EOS: 0.6, C: 0.4}}
     )
@@ -366,7 +366,7 @@ def test_special_ids_are_never_generated() -> None:
     assert {h.ids for h in found} == {(UNK,), (A,)}
 
 
-def test_nothing_left_to_say_is_an_empty_list() -> None:
+def test_without_any_possible_output_the_list_is_empty() -> None:
     row = script({(): {PAD: 1.0}})
     assert run(row, [3], beam=2) == [[]]
     assert run(row, [], beam=2) == []

@@ -89,7 +89,7 @@ def test_a_beam_as_wide_as_the_tree_finds_the_best_outputs_with_the_phrases(
         ([(1, 2), (2, 3)], [1, 2, 3], [(2, 3)]),
     ],
 )
-def test_a_phrase_is_seen_behind_a_part_of_it(
+def test_a_phrase_is_found_after_a_part_of_itself(
     phrases: list[tuple[int, ...]], output: list[int], missing: list[tuple[int, ...]]
 ) -> None:
     progress = Progress(tuple(phrases))
@@ -100,7 +100,7 @@ def test_a_phrase_is_seen_behind_a_part_of_it(
     assert progress.pieces == done + len(progress.begun)
 
 
-def test_a_narrow_beam_has_all_phrases_and_leaves_other_sentences_alone() -> None:
+def test_a_narrow_beam_has_all_phrases_and_does_not_affect_other_sentences() -> None:
     phrases: list[Phrases] = [[[A, C], [B]], [], [[C, C, C]], [[A], [A]]]
     limits = [6, 6, 6, 6]
     for beam in (1, 2, 5):
@@ -112,11 +112,11 @@ def test_a_narrow_beam_has_all_phrases_and_leaves_other_sentences_alone() -> Non
         assert found[3][0].ids.count(A) >= 2
 
 
-def test_phrases_that_do_not_fit_leave_nothing() -> None:
+def test_phrases_that_do_not_fit_give_no_output() -> None:
     assert run(3, [2], [[[A, B, C]]], beam=4) == [[]]
 
 
-def test_a_phrase_waits_until_it_is_possible() -> None:
+def test_a_phrase_is_generated_when_it_becomes_possible() -> None:
     """What is impossible takes no row from what may still have the phrase."""
     row = script({(): {A: 1.0}, (A,): {B: 0.1, C: 0.9}, (A, B): {EOS: 1.0}})
     table = Table(row, [0], 1)
@@ -130,7 +130,7 @@ def test_a_phrase_waits_until_it_is_possible() -> None:
     assert [h.ids for h in found] == [(A, B)]
 
 
-def test_progress_is_given_up_and_begun_anew() -> None:
+def test_progress_is_lost_and_starts_again() -> None:
     progress = Progress(((A, B), (A, A, C), (B,)))
     for piece, pieces, missing in (
         (A, 1, 3),
@@ -148,7 +148,7 @@ def test_progress_is_given_up_and_begun_anew() -> None:
     assert progress.extended(A).extended(A).next_pieces() == {C, A}
 
 
-def test_the_command_writes_what_is_asked_for(
+def test_the_command_generates_the_given_phrases(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],

@@ -64,7 +64,7 @@ def test_special_ids_and_an_early_end_are_forbidden() -> None:
     assert allowed(scores[0, 0]) == [EOS, UNK, A, B, C]
 
 
-def test_what_is_allowed_keeps_its_score_and_unknown_pieces_pay() -> None:
+def test_allowed_pieces_keep_their_score_and_unknown_pieces_are_penalized() -> None:
     scores = flat(1)
     rules([5], unkpen=3.0).apply(scores, history([A]))
     assert torch.equal(scores[0, 0, A:], flat(1)[0, 0, A:])
@@ -81,7 +81,7 @@ def test_the_limit_forces_the_end_of_those_sentences_that_reach_it() -> None:
     assert torch.equal(scores[0, 0, EOS], flat(1)[0, 0, EOS])
 
 
-def test_the_end_may_have_the_first_id() -> None:
+def test_the_end_symbol_may_have_id_0() -> None:
     """As in the vocabularies of Marian, where it is 0."""
     vocabulary = replace(VOCABULARY, pad=EOS, eos=0)
     config = GenerationConfig()
@@ -91,7 +91,7 @@ def test_the_end_may_have_the_first_id() -> None:
     assert [allowed(row[0]) for row in scores] == [[0], [0, UNK, A, B, C]]
 
 
-def test_a_prefix_beats_every_rule_but_the_limit() -> None:
+def test_a_prefix_overrides_every_rule_but_the_length_limit() -> None:
     scores = flat(4)
     given = rules(
         [3, 3, 3, 1],
@@ -104,7 +104,7 @@ def test_a_prefix_beats_every_rule_but_the_limit() -> None:
     assert torch.equal(scores[1, 0, UNK], flat(1)[0, 0, UNK])
 
 
-def test_rules_follow_the_sentences_that_stay() -> None:
+def test_rules_follow_the_sentences_that_remain() -> None:
     given = rules([3, 9, 1], [[A, A], [B, B], [C, C]])
     given.keep(torch.tensor([2, 1]))
     scores = flat(2)
@@ -152,7 +152,7 @@ def test_forced_tokens_come_first_and_cost_nothing() -> None:
         assert allowed(scores[0, 0]) == rest
 
 
-def test_what_the_output_has_already_pays() -> None:
+def test_pieces_already_in_the_output_are_penalized() -> None:
     """Once, however often it occurred; what it has not keeps its score."""
     scores = flat(1)
     rules([9], repetition_penalty=1.5).apply(scores, history([A, C, A]))
@@ -180,7 +180,7 @@ def test_the_penalty_is_that_of_transformers() -> None:
     )
 
 
-def test_the_room_before_a_shorter_prompt_forbids_no_piece() -> None:
+def test_padding_before_a_shorter_prompt_forbids_no_piece() -> None:
     """Otherwise the last piece of the vocabulary would be forbidden, depending on the batch."""
     prompts = [np.array([A, B, A]), np.array([B])]
     found = Constraints(

@@ -18,7 +18,7 @@ def vectors(count: int, seed: int) -> torch.Tensor:
     )
 
 
-def test_planted_pairs_are_found_and_strangers_are_not() -> None:
+def test_planted_pairs_are_found_and_others_are_not() -> None:
     shared = vectors(30, 1)
     order = torch.randperm(30, generator=torch.Generator().manual_seed(2))
     # Each language has an offset of its own, and sentences that the other one lacks.

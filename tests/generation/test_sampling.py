@@ -87,7 +87,7 @@ def check(found: dict[int, float], wanted: dict[int, float]) -> None:
     )
 
 
-def test_pieces_come_as_often_as_they_should() -> None:
+def test_pieces_are_drawn_with_their_probabilities() -> None:
     words = {v: p for v, p in PROBABILITIES.items() if v != EOS}  # min_len = 1
     check(shares(), words)
     check(shares(temperature=2.0), {v: p**0.5 for v, p in words.items()})
@@ -100,7 +100,7 @@ def test_pieces_come_as_often_as_they_should() -> None:
     check(shares(sampling_topk=99), words)
 
 
-def test_pieces_that_hold_just_the_share_are_enough() -> None:
+def test_the_smallest_set_that_reaches_top_p_is_sampled() -> None:
     """The nucleus is the smallest set whose probability reaches p (Holtzman et al. 2020); of equal ones, the first."""
     stepper = Unigram()
     stepper.row[:] = -torch.inf
@@ -131,7 +131,7 @@ def test_scores_are_those_of_the_model() -> None:
         assert hypothesis.hit_max_len == (len(hypothesis.ids) == 4)
 
 
-def test_samples_belong_to_the_sentence() -> None:
+def test_samples_depend_only_on_the_sentence() -> None:
     together = draw([9, 3, 12, 9], keys=[5, 6, 7, 5], beam=3, nbest=3)
     alone = [
         draw([limit], keys=[key], beam=3, nbest=3)[0]

@@ -74,7 +74,7 @@ def plain(model: Transformer, source: Any, target: Any) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_steps_are_one_pass(kind: str) -> None:
+def test_decoding_step_by_step_equals_one_pass(kind: str) -> None:
     model = make(kind)
     sources, target = [words(n, n) for n in (7, 3, 1)], words(5, 20)
     stepper = SingleStackStepper(model, sources, 2, FRAMING, "en")
@@ -90,7 +90,7 @@ def test_steps_are_one_pass(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("sampling", [False, True])
-def test_what_is_written_has_the_score_that_is_reported_alone_and_in_a_batch(
+def test_outputs_have_the_reported_score_alone_and_in_a_batch(
     kind: str, sampling: bool
 ) -> None:
     model = make(kind)
@@ -114,7 +114,7 @@ def test_what_is_written_has_the_score_that_is_reported_alone_and_in_a_batch(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_slots_that_no_beam_needs_are_dropped_behind_a_prompt(
+def test_slots_that_no_beam_needs_are_dropped_after_a_prompt(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Positions and padding of prompts move with their slots."""
@@ -143,7 +143,7 @@ def test_slots_that_no_beam_needs_are_dropped_behind_a_prompt(
         )
 
 
-def test_an_output_ends_where_positions_do() -> None:
+def test_an_output_ends_at_the_last_position() -> None:
     model = make("gpt")
     decoder = Decoder(
         [model], FRAMING, GenerationConfig(beam=1, min_len=40, max_len_b=400)

@@ -80,7 +80,7 @@ def test_a_batch_that_is_too_small_to_divide_is_decoded_by_all_threads() -> None
     assert seen == [THREADS] * 2
 
 
-def test_the_number_of_threads_is_given_back_even_after_an_error() -> None:
+def test_the_number_of_threads_is_restored_even_after_an_error() -> None:
     def decode(part: list[int]) -> list[int]:
         if 3 in part:
             raise ValueError("sentence 3")

@@ -295,7 +295,7 @@ def test_scoring_an_output_gives_its_score(
     ],
     ids=["none", "tag", "xlm"],
 )
-def test_every_way_of_saying_the_language_agrees(
+def test_all_ways_to_mark_the_language_agree(
     tokenizer: Tokenizer, options: dict[str, Any], framing: dict[str, Any]
 ) -> None:
     decoder = Decoder(
@@ -334,7 +334,7 @@ def test_an_ensemble_of_one_model_twice_is_that_model(
     )
 
 
-def test_a_model_in_training_is_lent_and_given_back(tokenizer: Tokenizer) -> None:
+def test_the_mode_of_a_model_in_training_is_restored(tokenizer: Tokenizer) -> None:
     model = make_model(tokenizer, dropout=0.3)
     sources = [np.asarray(ids) for ids in tokenizer.encode_lines(sentences(6, 4), "en")]
     still = make(tokenizer, model).decoder.generate(sources, "en", "de")
@@ -351,7 +351,7 @@ def test_a_broken_model_is_an_error_not_a_translation(tokenizer: Tokenizer) -> N
         list(make(tokenizer, model).translate(["red dog"], "en", "de"))
 
 
-def test_what_no_output_can_be_is_refused(
+def test_impossible_requirements_on_outputs_are_refused(
     tokenizer: Tokenizer, model: Transformer
 ) -> None:
     """The decoder has 40 positions, of which the start symbol takes one. It was cut off without a word."""
@@ -692,7 +692,7 @@ def test_no_half_written_output(
     ]
 
 
-def test_one_line_is_singular_and_markup_is_no_text(
+def test_one_line_is_singular_and_markup_is_refused(
     folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "one.en").write_text("red dog\n", encoding="utf-8")
@@ -771,7 +771,7 @@ def test_a_split_of_the_data_the_run_was_trained_on(
     ) and "error: data-bin: has no tset text of en-de\n" in err
 
 
-def test_lines_of_which_nothing_is_known_are_named(
+def test_lines_with_only_unknown_pieces_are_named(
     folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     strange = "\u4e16\u754c \u4e16"
@@ -859,7 +859,7 @@ def test_the_output_closest_to_the_reference_comes_first(
     assert moved > 5
 
 
-def test_the_speed_is_logged_like_a_score(
+def test_the_speed_can_be_logged(
     folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     tags = ["--tag", "model=ende", "--tag", "precision=fp32"]

@@ -19,7 +19,9 @@ TOGETHER = ("export", "score", "inspect")
 
 
 @pytest.mark.parametrize("name", SAMPLE)
-def test_the_same_command_repairs_what_a_kill_left(name: str, tmp_path: Path) -> None:
+def test_the_same_command_repairs_the_state_after_a_kill(
+    name: str, tmp_path: Path
+) -> None:
     case = CASES[name]
     sound = prepare(case, tmp_path)
     step = max(1, len(sound.calls) // SAMPLE[name])
@@ -45,7 +47,9 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(
 
 
 @pytest.mark.parametrize("name", TOGETHER)
-def test_two_processes_at_once_leave_what_one_leaves(name: str, tmp_path: Path) -> None:
+def test_two_processes_at_once_leave_the_result_of_one(
+    name: str, tmp_path: Path
+) -> None:
     case = CASES[name]
     assert run_together(case, prepare(case, tmp_path), tmp_path) is None
 

@@ -93,7 +93,7 @@ def test_words_become_their_translations(data: DataFolder, path: Path) -> None:
     ],
     ids=lambda value: value.name if isinstance(value, CodeSwitchingOptions) else "",
 )  # fmt: skip
-def test_the_encoder_alone_sees_them(
+def test_only_the_encoder_reads_switched_words(
     options: CodeSwitchingOptions, kind: type, text: str, data: DataFolder, path: Path
 ) -> None:
     """Not the decoder, and not what is to be written."""
@@ -135,7 +135,7 @@ def test_the_encoder_alone_sees_them(
         ),
     ],
 )
-def test_what_is_no_dictionary(
+def test_files_that_are_not_dictionaries_are_refused(
     text: str, message: str, data: DataFolder, tmp_path: Path
 ) -> None:
     path = tmp_path / "x"
@@ -370,7 +370,7 @@ def test_pairs_give_the_dictionary(
         assert message in capsys.readouterr().err
 
 
-def test_a_dictionary_that_means_little_is_warned_of(
+def test_an_unreliable_dictionary_causes_a_warning(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The languages share anchors and nothing else, since other words are drawn at random."""
@@ -429,7 +429,7 @@ def test_a_dictionary_that_means_little_is_warned_of(
         assert ("hint: preprocess with --moses --lowercase" in warned) == advice
 
 
-def test_the_share_of_agreement_below_which_a_dictionary_is_doubted(
+def test_low_agreement_of_the_votes_causes_a_warning(
     toy: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -563,7 +563,7 @@ def test_text_alone_gives_the_dictionary_of_a_cipher(
     assert f"{tmp_path / 'vec.bb'}: vectors for " in capsys.readouterr().err
 
 
-def test_the_random_numbers_of_a_program_stay_as_they_are() -> None:
+def test_the_random_state_of_the_calling_program_is_unchanged() -> None:
     information = torch.rand(40, 30, generator=torch.Generator().manual_seed(1))
     torch.manual_seed(5)
     first, drawn = reduce_information(information), torch.rand(3)
@@ -590,7 +590,7 @@ def test_csls_prefers_what_is_near_to_little_else() -> None:
     assert csls(a, b).tolist() == [pytest.approx(row) for row in wanted]
 
 
-def test_words_that_are_spelt_nearly_alike() -> None:
+def test_similarly_spelled_words_are_matched() -> None:
     """Counts by hand: <abcd> has 5 pairs and 4 triples; <abce> shares <a, ab, bc, <ab, abc with it."""
     found = spelling_similarity(
         ["abcd", "securit\u0103\u021bi", "and", "1999"],

@@ -83,7 +83,7 @@ def clear() -> Languages:
     return Languages(noise=0.45)
 
 
-def test_a_vote_is_no_worse_than_its_voters(noisy: Languages) -> None:
+def test_a_vote_is_not_worse_than_its_voters(noisy: Languages) -> None:
     single = []
     for seed in range(100, 100 + DRAWS):
         pairs = learn_pairs(
@@ -135,7 +135,7 @@ def test_translations_are_near_in_the_common_space(clear: Languages) -> None:
     assert clear.right(best) > clear.right(rest)
 
 
-def test_company_is_compared_by_known_pairs_alone() -> None:
+def test_cooccurrence_is_compared_only_by_known_pairs() -> None:
     """Words 2 and 3 keep the company of 0 and 1; in the second language both are the other way round."""
     first = torch.tensor([[0.0, 0, 9], [0, 0, 9], [5, 0, 1], [0, 5, 2]])
     second = torch.tensor([[0.0, 0, 3], [0, 0, 3], [0, 5, 8], [5, 0, 8]])
@@ -151,7 +151,7 @@ def test_company_is_compared_by_known_pairs_alone() -> None:
     assert nearest(([0, 1, 3], [0, 1, 3])) == [1, 0]
 
 
-def test_words_that_are_unequally_frequent_are_less_alike() -> None:
+def test_words_of_different_frequency_are_less_similar() -> None:
     """A word 2.7 times as frequent as another costs a tenth, whichever of both is rarer."""
     first, second = torch.tensor([0.01, 0.02]), torch.tensor([0.01, 0.01 * math.e])
     found = frequency_similarity(first, second)
@@ -162,7 +162,9 @@ def test_words_that_are_unequally_frequent_are_less_alike() -> None:
     assert torch.equal(found, frequency_similarity(second, first).T)
 
 
-def test_frequency_decides_between_words_of_the_same_company(clear: Languages) -> None:
+def test_frequency_decides_between_words_with_the_same_cooccurrences(
+    clear: Languages,
+) -> None:
     """Each meaning has a twin, of nearly the same use and another frequency, which use confuses."""
     twins = torch.arange(WORDS) // 2
     draw = torch.Generator().manual_seed(4)

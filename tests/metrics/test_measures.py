@@ -144,7 +144,7 @@ def test_macro_f1_is_the_mean_over_labels() -> None:
     )
 
 
-def test_what_nobody_names_has_no_f1() -> None:
+def test_labels_that_never_occur_have_no_f1() -> None:
     """As in conlleval and seqeval."""
     assert entities.entity_f1([["O", "O"], []], [["O", "O"], []]) == 0
     assert entities.entity_f1([["O"]], [["B-X"]]) == 0
@@ -267,7 +267,7 @@ def test_score_of_tagged_words(
     )
 
 
-def test_what_a_file_of_columns_holds_besides_words_is_not_scored(
+def test_comments_and_blank_lines_of_column_files_are_not_scored(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As CoNLL-2003 is distributed; predictions have words alone."""
@@ -292,7 +292,7 @@ def test_what_a_file_of_columns_holds_besides_words_is_not_scored(
     assert capsys.readouterr().out.startswith("entity F1 = 66.67  ")
 
 
-def test_blank_lines_between_sentences_are_no_words(
+def test_blank_lines_between_sentences_are_not_words(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Columns with three words, one of them wrong, in two sentences: 2 of 3, not 3 of 4, and no word of empty predictions."""
@@ -331,7 +331,7 @@ def test_blank_lines_between_sentences_are_no_words(
 
 
 @pytest.mark.parametrize("metric", ["pearson", "spearman"])
-def test_what_is_no_finite_number_has_no_correlation(
+def test_values_that_are_not_finite_have_no_correlation(
     metric: str, tmp_path: Path
 ) -> None:
     for name, lines in (("ref", "1\n2\n3\n"), ("hyp", "0.5\nnan\n2\n")):
@@ -394,7 +394,7 @@ def test_one_line_is_all_right_or_all_wrong(told: str) -> None:
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "f1"])
-def test_case_counts_unless_it_is_said_not_to(metric: str) -> None:
+def test_case_counts_unless_the_user_says_otherwise(metric: str) -> None:
     for lowercase in (False, True):
         options = ScoreConfig(metric=(metric,), lowercase=lowercase)
         [found] = score(["Yes", "no"], [["yes", "NO"]], options)

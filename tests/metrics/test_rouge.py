@@ -24,7 +24,7 @@ from tests.cli.test_score_forms import refused, scored
 from tests.toy_tasks import save
 
 
-def test_stems_are_compared_where_that_is_asked_for() -> None:
+def test_stems_are_compared_on_request() -> None:
     hypothesis, reference = (
         ["connected generalizations was"],
         [["connections generalization wa"]],

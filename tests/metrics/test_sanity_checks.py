@@ -40,7 +40,7 @@ INVISIBLE_DIFFERENCES = {
 
 @pytest.mark.parametrize("swapped", [False, True])
 @pytest.mark.parametrize("kind", INVISIBLE_DIFFERENCES)
-def test_differences_that_are_hardly_seen(kind: str, swapped: bool) -> None:
+def test_nearly_invisible_differences_are_reported(kind: str, swapped: bool) -> None:
     ours, theirs, message = INVISIBLE_DIFFERENCES[kind]
     if swapped:
         ours, theirs = theirs, ours
@@ -51,7 +51,7 @@ def test_differences_that_are_hardly_seen(kind: str, swapped: bool) -> None:
     assert not list(check_spelling("hyp", hypotheses, {"ref": hypotheses}))
 
 
-def test_both_ways_of_writing_on_one_side_are_no_mistake() -> None:
+def test_both_spellings_on_one_side_cause_no_warning() -> None:
     mixed = ["it's", "it\u2019s"] * 5
     assert not list(check_spelling("hyp", ["it's"] * 10, {"ref": mixed}))
     # One line in twenty is a slip.

@@ -30,7 +30,7 @@ SHAPES = [
 
 
 @pytest.mark.parametrize(("length", "room", "stride"), SHAPES)
-def test_windows_cover_every_token_and_one_of_them_owns_it(
+def test_windows_cover_every_token_and_one_has_the_most_context(
     length: int, room: int, stride: int
 ) -> None:
     found = windows.split_into_windows(length, room, stride)
@@ -103,7 +103,7 @@ def test_without_a_shared_word_there_is_no_f1_in_version_1() -> None:
     assert (squad.f1("the", "a", v2=False), squad.f1("the", "a", v2=True)) == (0.0, 1.0)
 
 
-def test_gold_answers_that_normalise_to_nothing_are_dropped_in_version_2() -> None:
+def test_gold_answers_that_normalize_to_nothing_are_dropped_in_version_2() -> None:
     found = evaluate_squad(
         [Question("a", ("the", "dog")), Question("b", ("the",)), Question("c", ())],
         {"a": "", "b": "", "c": ""},
@@ -117,7 +117,9 @@ def test_gold_answers_that_normalise_to_nothing_are_dropped_in_version_2() -> No
     )
 
 
-def test_nothing_everywhere_scores_the_share_of_questions_without_an_answer() -> None:
+def test_always_predicting_no_answer_scores_the_share_of_unanswerable_questions() -> (
+    None
+):
     """SQuAD 2.0's development set has 5,928 questions with an answer and 5,945 without: 50.07."""
     asked = [Question(str(n), ("x",) if n < 5928 else ()) for n in range(11873)]
     found = evaluate_squad(asked, {q.id: "" for q in asked}, v2=True)
@@ -334,7 +336,7 @@ def score_files(
 @pytest.mark.parametrize(
     "answer", ["null", "1912", "true", '["red"]', '{"text": "red"}']
 )
-def test_an_answer_that_is_no_text_is_refused(tmp_path: Path, answer: str) -> None:
+def test_an_answer_that_is_not_a_string_is_refused(tmp_path: Path, answer: str) -> None:
     """A null scored as the word "None" would be right where the gold answer is "None"."""
     with pytest.raises(
         MasscliError,
@@ -352,7 +354,9 @@ def test_an_answer_that_is_no_text_is_refused(tmp_path: Path, answer: str) -> No
     "value",
     ['"high"', '"0.5"', "null", "true", "NaN", "Infinity", "[0.5]", "1" + "0" * 400],
 )
-def test_a_probability_that_is_no_number_is_refused(tmp_path: Path, value: str) -> None:
+def test_a_probability_that_is_not_a_number_is_refused(
+    tmp_path: Path, value: str
+) -> None:
     with pytest.raises(
         MasscliError,
         match=r"--na-prob .*odds\.json: question 'a' has .*, expected a number",

@@ -42,7 +42,7 @@ def test_the_weights_are_those_that_values_are_mixed_with() -> None:
     [{}, {"norm": "post"}, {"share_layers": "ffn"}, {"share_layers": "all"}],
     ids=str,
 )
-def test_telling_the_weights_changes_nothing(
+def test_returning_the_weights_does_not_change_the_output(
     changes: dict[str, Any], layer: int
 ) -> None:
     torch.manual_seed(3)

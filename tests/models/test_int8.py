@@ -99,7 +99,9 @@ def test_a_row_does_not_depend_on_its_batch() -> None:
     ],
     ids=str,
 )
-def test_a_model_in_8_bits_is_close_to_itself(options: dict[str, Any]) -> None:
+def test_a_model_in_8_bits_is_close_to_the_model_in_fp32(
+    options: dict[str, Any],
+) -> None:
     torch.manual_seed(3)
     config = ModelConfig(
         dim=64,

@@ -113,7 +113,7 @@ def test_parameters_are_as_many_as_published(
         )
 
 
-def test_a_size_says_less_than_the_user() -> None:
+def test_options_of_the_user_override_those_of_a_size() -> None:
     config = resolve({"arch": "base", "dim": "64"}, "decoder")
     assert (
         config.dim,
@@ -313,7 +313,7 @@ def changed(before: Tensor, after: Tensor) -> list[bool]:
     return [bool(x) for x in (before != after).any(-1)[0]]
 
 
-def test_hidden_keys_are_unseen_from_outside_only() -> None:
+def test_keys_hidden_from_cross_attention_are_visible_in_their_own_stack() -> None:
     model, target = make(), block(3)
     keys = torch.tensor([[True, False, True, True]])
     source = block(4, cross_attention_mask=keys)
@@ -335,7 +335,7 @@ def test_hidden_keys_are_unseen_from_outside_only() -> None:
     )
 
 
-def test_unseen_tokens_are_unseen_within_their_stack() -> None:
+def test_tokens_hidden_from_self_attention_do_not_affect_their_stack() -> None:
     model = make()
     source = block(4, self_attention_mask=torch.tensor([[True, False, True, True]]))
     other = replace(source, ids=source.ids.clone())
@@ -383,12 +383,12 @@ def test_languages_have_vectors_and_cross_attention_outputs_of_their_own() -> No
     assert not close(decode(1), before[1], 1e-3)
 
 
-def test_any_name_may_be_that_of_a_language() -> None:
+def test_a_language_may_have_any_name() -> None:
     """`to` is Tongan, and a method of every module."""
     make(("to", "train"), languages="embedding", cross_output="language")
 
 
-def test_positions_are_added_where_they_are_said_to_be() -> None:
+def test_given_positions_are_embedded() -> None:
     for kind in ("sinusoidal", "learned"):
         model = make(positions=kind, encoder_layers=0)
         text = block(6)
@@ -639,7 +639,7 @@ def test_cached_states_are_those_without_cache(options: dict[str, Any]) -> None:
         rows = torch.cat([rows, torch.randint(1, V, (len(rows), 1))], 1)
 
 
-def test_beams_go_on_from_one_row_as_from_many() -> None:
+def test_widening_one_row_to_a_beam_changes_nothing() -> None:
     model, width = make((), positions="learned"), 3
     source = block(5, 3)
     one, many = model.prefill(source, 1, width), model.prefill(source, width)
@@ -845,7 +845,7 @@ def test_a_sum_with_dropout_is_the_sum_of_both(dtype: torch.dtype) -> None:
     assert torch.equal(add_dropout(x, y, 0.3, False), x + y)
 
 
-def test_no_dropout_is_nothing_at_all() -> None:
+def test_dropout_of_0_changes_nothing() -> None:
     x = torch.randn(4, 5)
     assert dropout(x, 0.0, True) is x
     assert dropout(x, 0.9, False) is x
@@ -860,7 +860,7 @@ def test_no_dropout_is_nothing_at_all() -> None:
 
 
 @pytest.mark.parametrize("p", [0.001, 0.999])
-def test_dropout_at_its_ends(p: float) -> None:
+def test_dropout_near_0_and_1(p: float) -> None:
     y = dropout(torch.ones(2000, 1000), p, True)
     assert float((y == 0).float().mean()) == pytest.approx(p, abs=0.004)
     assert float((y == 0).float().mean()) > 0

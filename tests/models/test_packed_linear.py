@@ -118,7 +118,7 @@ def test_processors_without_the_kernels_keep_plain_products(
     assert torch.equal(model.logits(hidden), make_model(dtype).logits(hidden))
 
 
-def test_layers_for_inference_keep_nothing_of_their_files() -> None:
+def test_layers_for_inference_do_not_depend_on_the_file_of_the_weights() -> None:
     """Weights may be mapped from a file that is overwritten while a server runs."""
     weight, bias = torch.randn(512, 512), torch.randn(512)
     norm = LayerNorm(512)

@@ -108,7 +108,7 @@ def test_a_task_that_reads_one_stack_takes_that_one(
     )
 
 
-def test_stacks_that_are_not_there_or_are_needed(
+def test_missing_stacks_and_needed_stacks_are_named(
     whole: Path, labeled: Path, tmp_path: Path
 ) -> None:
     at = [
@@ -174,7 +174,7 @@ def test_stacks_that_are_not_there_or_are_needed(
     [["--decoder-layers", "0"], ["--init-stacks", "encoder", "--writer", "encoder"]],
     ids=" ".join,
 )
-def test_an_encoder_that_is_taken_alone_can_learn_to_write(
+def test_an_encoder_without_its_decoder_can_learn_to_generate(
     how: list[str], whole: Path, labeled: Path, tmp_path: Path
 ) -> None:
     short = [
@@ -214,7 +214,7 @@ def test_an_encoder_that_is_taken_alone_can_learn_to_write(
     )
 
 
-def test_a_run_that_was_not_trained_to_write_says_so(
+def test_a_run_that_was_not_trained_to_generate_says_so(
     whole: Path, labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     line = save(tmp_path / "in", ["ba bo"])

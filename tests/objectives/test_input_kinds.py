@@ -60,7 +60,7 @@ def test_flags_select_datasets(
     assert kind.select_datasets(OBJECTIVE, flags, DATA) == datasets
 
 
-def test_back_translation_from_a_language_that_is_not_there_is_refused() -> None:
+def test_back_translation_from_a_missing_language_is_refused() -> None:
     with pytest.raises(MasscliError) as error:
         BACK_TRANSLATION.select_datasets(
             OBJECTIVE, StreamSelection(source_lang="fr"), DATA

@@ -240,7 +240,7 @@ def test_what_is_hidden_is_what_is_written_in_rows_of_any_length(
         assert next(written, None) is None
 
 
-def test_a_frame_may_begin_with_a_symbol_or_with_a_tag(framing: Framing) -> None:
+def test_a_source_may_begin_with_a_symbol_or_with_a_tag(framing: Framing) -> None:
     vocab = framing.vocab
     started, tagged = (
         replace(framing, source_bos=True),
@@ -261,7 +261,7 @@ def test_a_frame_may_begin_with_a_symbol_or_with_a_tag(framing: Framing) -> None
 
 
 @pytest.mark.parametrize("options", ALL, ids=said)
-def test_languages_go_by_name(options: Any, framing: Framing) -> None:
+def test_languages_are_matched_by_name(options: Any, framing: Framing) -> None:
     made = batch(options, framing, WORDS, WORDS[:9])
     assert made.source.language is not None
     assert made.source.language.tolist() == [2, 2]
@@ -295,7 +295,7 @@ def test_presets_hide_masks_from_cross_attention_or_from_the_encoder_too(
         assert given is None or torch.equal(given[real], shown[real])
 
 
-def test_a_row_that_is_hidden_whole_stays_visible(framing: Framing) -> None:
+def test_a_row_whose_tokens_would_all_be_hidden_stays_visible(framing: Framing) -> None:
     made = batch(
         MassOptions(preset="xlm", k=1.0, **PLAIN), framing, WORDS[:3], WORDS[:5]
     )
@@ -305,7 +305,9 @@ def test_a_row_that_is_hidden_whole_stays_visible(framing: Framing) -> None:
     )
 
 
-def test_a_mask_drawn_at_random_is_hidden_as_well(framing: Framing) -> None:
+def test_a_mask_that_was_drawn_as_random_token_is_hidden_as_well(
+    framing: Framing,
+) -> None:
     """xlm draws random ids from all of them; its test is the id, not how it came there."""
     tiny = replace(framing, vocab=replace(framing.vocab, size=6, mask=4))
     made = batch(
@@ -324,7 +326,7 @@ def test_a_mask_drawn_at_random_is_hidden_as_well(framing: Framing) -> None:
      MassOptions(preset="fairseq", decoder_mask_share=0, decoder_random_share=0, **PLAIN),
      MassOptions(preset="summarization", block=4, k=0.5, **PLAIN)], ids=said,
 )  # fmt: skip
-def test_nothing_leaks_from_what_is_hidden(options: Any, framing: Framing) -> None:
+def test_nothing_leaks_from_hidden_tokens(options: Any, framing: Framing) -> None:
     """Another word under an [M] changes its own label and what is written after it; the encoder and all steps up to it stay as they are."""
     model = make().eval().requires_grad_(False)
     before = batch(options, framing, WORDS)
@@ -354,7 +356,9 @@ def read(model: Transformer, made: Batch) -> Tensor:
     return model.decode(made.target, model.encode(made.source))
 
 
-def test_a_masked_word_is_unseen_by_a_masked_language_model(framing: Framing) -> None:
+def test_a_masked_word_does_not_affect_a_masked_language_model(
+    framing: Framing,
+) -> None:
     options = MaskedLMOptions(leave_unmasked_prob=0.0, random_token_prob=0.0)
     before = batch(options, framing, WORDS)
     hidden = before.labels["mlm"].ids.tolist()
@@ -489,7 +493,7 @@ def test_mass_of_one_token_is_a_masked_language_model_with_one_mask(
     assert len(found[0]) == len(WORDS)
 
 
-def test_an_encoder_of_nothing_but_masks_knows_the_length_alone(
+def test_an_encoder_of_only_masks_knows_only_the_length(
     framing: Framing,
 ) -> None:
     whole, model = MassOptions(k=1.0, mask_eos=True, k_of="sequence", **PLAIN), make()
@@ -501,7 +505,7 @@ def test_an_encoder_of_nothing_but_masks_knows_the_length_alone(
     assert not torch.allclose(these, longer[:, :7], atol=1e-3)
 
 
-def test_text_without_a_target_has_a_loss_of_nothing(framing: Framing) -> None:
+def test_text_without_a_target_has_a_loss_of_0(framing: Framing) -> None:
     """A window of six tokens is too short for 15% of it."""
     options = MassOptions(preset="summarization")
     made = batch(options, framing, WORDS[:6], WORDS[:2])
@@ -590,7 +594,7 @@ def test_noise_on_words_of_one_token_is_noise_on_tokens() -> None:
 
 
 @pytest.mark.parametrize("k", [2, 3, 4])
-def test_the_shuffle_of_xlm_and_fairseq_has_one_more(k: int) -> None:
+def test_the_shuffle_of_xlm_and_fairseq_reaches_one_place_further(k: int) -> None:
     """XLM sorts by place + U(0, k): what is moved by up to k - 1 places, and here called k - 1."""
     rng = np.random.default_rng(1)
     theirs = []

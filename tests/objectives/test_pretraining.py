@@ -125,7 +125,9 @@ def batch(made: Objective, *lengths: tuple[int, int]) -> Batch:
         ("backtranslate", {"backtranslate": 1.0}),
     ],
 )
-def test_terms_weigh_as_published(name: str, weights: dict[str, float]) -> None:
+def test_loss_terms_have_the_published_weights(
+    name: str, weights: dict[str, float]
+) -> None:
     assert dict(objective(name).weights) == weights
 
 
@@ -238,7 +240,7 @@ def test_both_sides_of_a_translation_count_from_0_in_their_own_language() -> Non
     )
 
 
-def test_the_encoder_masks_and_the_decoder_goes_on_without_it() -> None:
+def test_the_encoder_predicts_masks_and_the_decoder_predicts_without_it() -> None:
     made = objective("bert+lm")
     found = made.collator()([Example(0, (np.array(words(1, 9)),))], rngs(1))
     model = make(made)
@@ -252,7 +254,7 @@ def test_the_encoder_masks_and_the_decoder_goes_on_without_it() -> None:
 
 
 @pytest.mark.parametrize("name", ["bert", "albert", "electra", "unilm", "s2s"])
-def test_tags_have_no_place_in_a_frame(name: str) -> None:
+def test_objectives_without_a_place_for_language_tags_refuse_them(name: str) -> None:
     with pytest.raises(
         MasscliError, match=f"^{name} has no place for a language's tag$"
     ):
@@ -336,7 +338,7 @@ def test_the_generator_is_narrower() -> None:
 
 
 @pytest.mark.parametrize("name", ["bert", "albert", "electra", "unilm"])
-def test_losses_at_the_start_are_those_of_knowing_nothing(name: str) -> None:
+def test_initial_losses_are_those_of_a_uniform_guess(name: str) -> None:
     made = objective(name, **({"mask_prob": 0.3} if name == "electra" else {}))
     model = make(made, init="bert", scale_embedding=False, norm_embedding=True)
     found = batch(made, (20, 18), (15, 15), (20, 20))
@@ -351,7 +353,7 @@ def test_losses_at_the_start_are_those_of_knowing_nothing(name: str) -> None:
         )
 
 
-def test_the_discriminator_teaches_the_generator_nothing() -> None:
+def test_the_generator_gets_no_gradient_from_the_discriminator() -> None:
     made = objective("electra", mask_prob=0.3)
     model = make(made)
     terms = made(model, batch(made, (20, 18)))
@@ -389,7 +391,7 @@ def test_the_discriminator_has_the_models_non_linearity() -> None:
         )
 
 
-def test_a_right_guess_is_real(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_correct_sample_counts_as_original(monkeypatch: pytest.MonkeyPatch) -> None:
     """The worked example: [CLS] the chef cooked [SEP], slots 1 and 3, samples `the` and `ate`."""
     the, chef, cooked, ate = 20, 21, 22, 23
     made = objective("electra", mask_keep=0.0)
@@ -445,7 +447,7 @@ def test_each_stage_of_two_has_the_loss_of_what_learns_in_it() -> None:
         assert set(made(model, measured)) == {"mlm", made.model_term}
 
 
-def test_all_tokens_are_a_mixture_of_copying_and_predicting() -> None:
+def test_predictions_for_all_tokens_mix_copying_and_predicting() -> None:
     made = objective("electra", variant="all-tokens-mlm")
     assert (
         isinstance(made, Electra) and made.gate is not None and made.output is not None
@@ -563,7 +565,7 @@ def streams(name: str, options: dict[str, Any]) -> dict[str, Any]:
     RUNS,
     ids=lambda v: v if isinstance(v, str) else "-".join(map(str, v.values())),
 )
-def test_every_objective_trains_validates_and_goes_on_where_it_stopped(
+def test_every_objective_trains_validates_and_resumes(
     name: str, options: dict[str, Any], toy: Path, tmp_path: Path
 ) -> None:
     halves = {
@@ -637,7 +639,7 @@ def test_collations_do_not_depend_on_what_else_is_in_the_batch(toy: Path) -> Non
 
 
 @pytest.mark.parametrize("label", [0, 1])
-def test_pairs_that_all_have_one_label_teach_no_order(label: int) -> None:
+def test_pairs_with_only_one_label_are_reported(label: int) -> None:
     column = Text([[5, 5]])
     made = objective("albert")
     for seed in range(20):
@@ -663,7 +665,7 @@ def test_pairs_that_all_have_one_label_teach_no_order(label: int) -> None:
     ],
 )  # fmt: skip
 @pytest.mark.usefixtures("no_sync", "one_thread")
-def test_text_that_teaches_no_order_is_remarked(
+def test_text_from_which_no_order_can_be_learned_is_reported(
     lines: str,
     options: list[str],
     remark: str | None,

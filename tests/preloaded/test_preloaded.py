@@ -38,7 +38,7 @@ def ends(
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )
-def test_it_ends_as_the_real_program_does(
+def test_a_preloaded_program_ends_like_the_real_one(
     arguments: tuple[str, ...], text: str, preloaded: Preloaded, tmp_path: Path
 ) -> None:
     """Exit code, standard output, messages and files are the same."""
@@ -57,7 +57,7 @@ def test_it_ends_as_the_real_program_does(
     assert results[0] == results[1]
 
 
-def test_it_has_the_environment_and_the_umask_of_its_caller(
+def test_a_preloaded_program_has_the_environment_and_the_umask_of_its_caller(
     preloaded: Preloaded, tmp_path: Path
 ) -> None:
     command = f"umask 077; {preloaded.program} demo made; CUDA_VISIBLE_DEVICES=7 {preloaded.program} doctor --json"
@@ -69,7 +69,7 @@ def test_it_has_the_environment_and_the_umask_of_its_caller(
     )
 
 
-def test_what_is_read_at_the_start_needs_another_start(
+def test_settings_read_at_the_start_need_another_server(
     preloaded: Preloaded, tmp_path: Path
 ) -> None:
     """The server cannot change what Python has read from variables when it started."""

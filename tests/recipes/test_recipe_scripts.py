@@ -150,7 +150,7 @@ def test_the_steps_of_a_recipe(
 
 
 @pytest.mark.parametrize("recipe", ["enfr", "lowres", "ablations"])
-def test_what_is_finished_is_not_made_again(
+def test_finished_steps_are_not_repeated(
     recipe: str, corpora: Path, stubs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Commands of preprocessing and training see for themselves that they are complete."""
@@ -397,7 +397,7 @@ def test_the_control_is_back_translation_alone(
     assert not helpers & {*pretrain, *finetune}
 
 
-def test_few_pairs_are_the_same_for_every_method(
+def test_all_methods_learn_the_same_few_pairs(
     corpora: Path, stubs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PAIRS", "500")
@@ -450,7 +450,7 @@ def test_more_pairs_are_learned_for_longer(
     assert updates == [["", ""], ["6000", "1000"]]
 
 
-def test_the_controls_of_few_pairs_compare_like_with_like(
+def test_the_controls_of_few_pairs_differ_in_one_thing(
     corpora: Path, stubs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_script(RECIPES / "lowres", corpora, stubs, monkeypatch)
@@ -482,7 +482,7 @@ def test_the_study_of_k(
     }
 
 
-def test_arms_of_the_onset_differ_in_what_is_visible(
+def test_methods_of_the_onset_recipe_differ_in_the_visible_share(
     corpora: Path, stubs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SEEDS", "1 2")
@@ -548,7 +548,7 @@ def test_the_ablations(
     assert values(alone, "--init-from") == ["out/dae", "out/bertlm", "out/mass"]
 
 
-def test_headlines_from_every_beginning(
+def test_headlines_with_all_initial_weights(
     corpora: Path, stubs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = run_script(RECIPES / "summarization", corpora, stubs, monkeypatch)
@@ -587,7 +587,7 @@ def test_gigaword_as_it_is_distributed(
         assert text_of(corpora, f"{part}.title") == f"{part} title\n"
 
 
-def test_the_next_turn_from_every_beginning(
+def test_dialogue_with_all_initial_weights(
     corpora: Path, stubs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = run_script(RECIPES / "dialogue", corpora, stubs, monkeypatch)
@@ -738,7 +738,7 @@ def test_every_task_is_learned_and_scored_in_its_own_way(
     )
 
 
-def test_a_student_learns_what_the_teacher_says(
+def test_a_student_learns_the_translations_of_its_teacher(
     corpora: Path, stubs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = run_script(RECIPES / "student", corpora, stubs, monkeypatch, "gpu")

@@ -67,7 +67,7 @@ def test_scripts_parse_and_their_flags_exist(script: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_blocks_of_pages_parse_and_are_accepted(
+def test_shell_blocks_of_pages_parse_and_have_known_flags(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -52,7 +52,7 @@ def test_a_recipe_is_shown_with_its_scripts(
     assert out.endswith(f"lie in {recipes / 'small'}\n")
 
 
-def test_a_recipe_is_told_its_scale_and_folders(
+def test_a_recipe_gets_its_scale_and_folders(
     recipes: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -145,7 +145,7 @@ signal.pause()'
     [(STEP.format(python=sys.executable), "saved"), ("kill -TERM $PPID\n", "")],
     ids=["it saves", "it has ended by itself"],
 )
-def test_a_signal_stops_the_step_and_waits_for_what_it_saves(
+def test_a_signal_stops_the_step_and_waits_until_it_has_saved(
     step: str, saved: str, tmp_path: Path
 ) -> None:
     folder, output = tmp_path / "recipe", tmp_path / "out"

@@ -139,7 +139,7 @@ def test_mistakes_are_named(
     assert capsys.readouterr().err.splitlines()[0] == f"error: {message}"
 
 
-def test_a_folder_of_runs_is_told_apart(
+def test_a_folder_of_runs_is_recognized(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(folder.parent.parent)
@@ -151,7 +151,7 @@ def test_a_folder_of_runs_is_told_apart(
     )
 
 
-def test_another_file_in_the_place_of_a_log_is_named(
+def test_another_file_in_place_of_a_log_is_named(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "log.jsonl").write_text("<!doctype html>\n<p>\n")
@@ -161,7 +161,7 @@ def test_another_file_in_the_place_of_a_log_is_named(
     )
 
 
-def test_a_pipe_in_the_place_of_a_log_is_not_waited_for(
+def test_a_pipe_in_place_of_a_log_is_refused(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "log.jsonl").unlink()
@@ -182,7 +182,7 @@ def test_a_pipe_in_the_place_of_a_log_is_not_waited_for(
         '{"event": "evaluated", "step": 1, "metrics": {"loss": "low"}}',
     ],
 )
-def test_a_line_that_is_no_event_is_named(line: str, folder: Path) -> None:
+def test_a_line_that_is_not_an_event_is_named(line: str, folder: Path) -> None:
     path = folder / "log.jsonl"
     number = len(path.read_text(encoding="utf-8").splitlines()) + 1
     with open(path, "a", encoding="utf-8") as log:

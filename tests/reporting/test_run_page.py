@@ -113,7 +113,7 @@ def test_a_page_shows_curves_alarms_samples_and_differing_settings(
     assert "alert(1)" in "".join(page.text)
 
 
-def test_a_page_needs_nothing_from_elsewhere_and_runs_nothing(
+def test_a_page_loads_nothing_and_executes_nothing(
     runs: list[str], tmp_path: Path
 ) -> None:
     html = tmp_path / "report.html"

@@ -127,7 +127,7 @@ def test_a_run_that_is_scored_again_counts_once(tmp_path: Path) -> None:
         '{"metric": "BLEU", "value": 1, "signature": "s", "tags": {"a": "\\ud800"}}',
     ],
 )
-def test_a_line_that_is_no_score_is_named(tmp_path: Path, line: str) -> None:
+def test_a_line_that_is_not_a_score_is_named(tmp_path: Path, line: str) -> None:
     path = write_log(tmp_path / "log.jsonl")
     with path.open("a") as file:
         file.write(line + "\n")
@@ -139,7 +139,7 @@ def test_a_line_that_is_no_score_is_named(tmp_path: Path, line: str) -> None:
     "value",
     ["NaN", "-Infinity", "1e400", "1e200", "1" + "0" * 400, "true", '"20"', "null"],
 )
-def test_a_value_that_is_no_number_is_named(tmp_path: Path, value: str) -> None:
+def test_a_value_that_is_not_a_number_is_named(tmp_path: Path, value: str) -> None:
     path = write_log(tmp_path / "log.jsonl")
     with path.open("a") as file:
         file.write(
@@ -252,7 +252,7 @@ def test_mistakes_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         assert capsys.readouterr().err.splitlines()[0] == f"error: {message}"
 
 
-def test_a_baseline_without_anything_beside_it_is_said(
+def test_a_baseline_without_anything_to_compare_is_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log = write_log(tmp_path / "log.jsonl", {("scratch", 1): 1.0, ("mass", 2): 2.0})

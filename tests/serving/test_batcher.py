@@ -112,7 +112,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     return run
 
 
-def test_what_would_be_too_late_is_refused_early_and_the_rest_is_answered(
+def test_requests_that_would_be_late_are_refused_early_and_the_others_answered(
     run: Run,
 ) -> None:
     models = SlowModels(ServeConfig(request_seconds=2.0, batch_characters=20))
@@ -228,7 +228,7 @@ def test_an_early_refusal_says_when_to_try_again(run: Run) -> None:
     run(models, use)
 
 
-def test_a_client_that_leaves_is_not_translated_for(run: Run) -> None:
+def test_texts_of_a_client_that_hangs_up_are_not_translated(run: Run) -> None:
     models = SlowModels(ServeConfig(batch_characters=20))
 
     async def use(batcher: Batcher) -> None:

@@ -264,7 +264,7 @@ def test_a_form_may_have_several_texts_and_empty_fields(server: Server) -> None:
         (400, "not from the address", "?target=fr", {}),
     ],
 )
-def test_what_would_not_be_read_is_refused(
+def test_parts_of_a_request_that_would_be_ignored_are_refused(
     server: Server, status: int, message: str, address: str, headers: dict[str, str]
 ) -> None:
     path = f"/translate{address}"
@@ -293,7 +293,7 @@ def raw(server: Server, sent: bytes) -> bytes:
         return connection.recv(65536)
 
 
-def test_a_body_that_is_too_long_is_not_awaited(server: Server) -> None:
+def test_a_body_that_is_too_long_is_refused_before_it_is_read(server: Server) -> None:
     head = b"POST /translate HTTP/1.1\r\nHost: localhost\r\n"
     # Nothing of the body is sent, and the answer comes all the same.
     assert b" 413 " in raw(server, head + b"Content-Length: 999999999999999999\r\n\r\n")
@@ -354,7 +354,7 @@ def test_a_full_queue_and_a_late_answer_are_refused(
         assert impatient.ask("GET", "/health")[0] == 200
 
 
-def test_a_hang_up_reads_the_models_again(
+def test_sighup_reloads_the_models(
     runs: Path, tmp_path: Path, preloaded: Preloaded
 ) -> None:
     shutil.copytree(runs / "both", tmp_path / "run", symlinks=True)
@@ -410,7 +410,7 @@ def test_a_stop_in_the_middle_answers_or_refuses_every_request(
     assert len(complete) + len(refused) == len(asked)
 
 
-def test_a_server_whose_messages_nobody_reads_serves_on_and_stops(
+def test_a_server_whose_messages_nobody_reads_still_answers_and_stops(
     runs: Path, preloaded: Preloaded
 ) -> None:
     command = [
@@ -447,7 +447,7 @@ def test_a_server_whose_messages_nobody_reads_serves_on_and_stops(
         process.wait()
 
 
-def test_what_cannot_be_served_is_refused_at_once(
+def test_models_that_cannot_be_served_are_refused_at_once(
     runs: Path, toy: Path, tmp_path: Path
 ) -> None:
     with socket.socket() as taken:
@@ -498,7 +498,7 @@ def test_a_port_that_is_taken_while_models_are_read_is_refused(
         ("[::1]", r"--host \[::1\]: is not an address of this machine"),
     ],
 )
-def test_hosts_that_are_no_addresses_of_this_machine(host: str, message: str) -> None:
+def test_hosts_that_are_not_addresses_of_this_machine(host: str, message: str) -> None:
     with pytest.raises(MasscliError, match=message):
         dispatch(["serve", "nowhere", "--port", "0", "--host", host])
 

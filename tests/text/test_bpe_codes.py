@@ -88,7 +88,9 @@ def merged(parts: list[str], pair: tuple[str, str]) -> list[str]:
     return [part.replace("\0", "") for part in out]
 
 
-def test_words_are_cut_as_merges_one_after_the_other_cut_them(tmp_path: Path) -> None:
+def test_words_are_split_as_by_applying_merges_one_after_the_other(
+    tmp_path: Path,
+) -> None:
     rng = random.Random(1)
     words = Counter(
         "".join(rng.choices("aaabbcd", k=rng.randint(1, 9))) for _ in range(300)
@@ -113,7 +115,7 @@ def test_words_are_cut_as_merges_one_after_the_other_cut_them(tmp_path: Path) ->
     assert found.decode(found.encode([line])[0]) == line
 
 
-def test_a_piece_that_the_vocabulary_lacks_is_taken_apart_again(tmp_path: Path) -> None:
+def test_a_piece_that_the_vocabulary_lacks_is_split_again(tmp_path: Path) -> None:
     codes, vocab = written(
         tmp_path,
         ["l o", "lo w", "low e", "lowe r</w>"],
@@ -168,7 +170,7 @@ def test_the_ids_are_those_of_xlm(tmp_path: Path) -> None:
     assert adopted.vocab == found
 
 
-def test_lines_that_xlm_passes_over_have_no_id(tmp_path: Path) -> None:
+def test_lines_that_xlm_skips_get_no_id(tmp_path: Path) -> None:
     """XLM's Dictionary.read_vocab skips what is not two fields, U+2028, repeats and its own symbols; the ids of the others depend on it."""
     codes, vocab = written(tmp_path, ["l o"], [])
     vocab.write_text(
@@ -200,7 +202,7 @@ def test_lines_without_an_id_are_counted(
     ) in capsys.readouterr().err
 
 
-def test_the_last_piece_is_known_by_its_place(tmp_path: Path) -> None:
+def test_text_that_spells_the_end_of_a_word_is_encoded(tmp_path: Path) -> None:
     codes, vocab = written(
         tmp_path, ["< /", "</ w", "</w >"], ["</w>@@", "a", "<@@", "/@@"]
     )
@@ -285,7 +287,7 @@ def test_mistakes(given: list[str], message: str, tmp_path: Path, capsys: pytest
     assert message in capsys.readouterr().err
 
 
-def test_rare_pieces_are_left_out_and_taken_apart(tmp_path: Path) -> None:
+def test_rare_pieces_are_left_out_and_split(tmp_path: Path) -> None:
     """A vocabulary with counts, cut by us or by hand, is the same."""
     counts = {"low@@": 2, "er": 9, "lo@@": 5, "w@@": 5, "w": 5, "e@@": 1}
     codes = tmp_path / "codes"

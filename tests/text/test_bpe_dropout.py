@@ -49,7 +49,7 @@ def test_without_dropout_it_is_the_bpe_itself(tokenizer: Tokenizer) -> None:
         )
 
 
-def test_the_text_stays_whatever_is_dropped(tokenizer: Tokenizer) -> None:
+def test_the_text_stays_the_same_whatever_is_dropped(tokenizer: Tokenizer) -> None:
     rng = np.random.default_rng(1)
     for text, ids in zip(TEXTS, tokenizer.encode_lines(TEXTS, "en"), strict=True):
         for dropout in (0.1, 0.5, 0.999):
@@ -105,7 +105,7 @@ def test_a_merge_is_left_out_with_its_probability() -> None:
     )
 
 
-def test_what_would_get_too_long_stays(tokenizer: Tokenizer) -> None:
+def test_ids_are_unchanged_if_they_would_become_too_long(tokenizer: Tokenizer) -> None:
     (ids,) = tokenizer.encode_lines(["newest newest"], "en")
     segment = tokenizer.bpe_dropout(0.999, len(ids))
     assert segment(np.array(ids, np.int64), np.random.default_rng(0)).tolist() == ids

@@ -113,7 +113,7 @@ def test_merging_against_a_slow_oracle() -> None:
         )
 
 
-def test_any_text_comes_back() -> None:
+def test_any_text_survives_encoding_and_decoding() -> None:
     draw = random.Random(5)
     pieces = model()
     for _ in range(300):
@@ -130,7 +130,7 @@ def test_any_text_comes_back() -> None:
     )
 
 
-def test_half_a_character_and_an_unknown_piece_are_seen() -> None:
+def test_broken_utf8_and_unknown_pieces_are_visible() -> None:
     pieces = model([])
     ids = pieces.encode(["é"])[0]
     assert pieces.decode(ids[:1]) == "\ufffd"
@@ -145,7 +145,7 @@ def test_names_of_special_pieces_in_text_are_text() -> None:
     assert tokenizer.decode([0, *ids, 2], "en") == "a <mask> </s> b"
 
 
-def test_a_word_of_a_hundred_thousand_letters_takes_no_minutes() -> None:
+def test_a_word_of_a_hundred_thousand_letters_is_encoded_quickly() -> None:
     begin = time.process_time()
     assert len(cut("o" * 100_000)) == 50_000
     assert time.process_time() - begin < 5

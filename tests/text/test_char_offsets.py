@@ -109,7 +109,7 @@ def wordpieces(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     )
 
 
-def test_places_are_those_that_sentencepiece_knows_of_its_own_normalisation(
+def test_offsets_are_those_of_sentencepieces_own_normalization(
     letters: Tokenizer,
 ) -> None:
     """Its table from letters of the normal form to those of the original; a letter that became several lends its place to all of them."""
@@ -141,7 +141,7 @@ def test_places_are_those_that_sentencepiece_knows_of_its_own_normalisation(
     assert changed > 100
 
 
-def test_what_is_unknown_stands_for_what_nothing_else_stands_for(
+def test_an_unknown_piece_covers_letters_that_no_other_piece_covers(
     letters: Tokenizer,
 ) -> None:
     """Every other word of letters that the vocabulary lacks."""
@@ -179,7 +179,7 @@ def test_what_is_unknown_stands_for_what_nothing_else_stands_for(
         ("the " + "dog" * 90 + ".", ["the", "dog" * 90, "."]),
     ],
 )
-def test_accents_that_are_taken_off_widen_nothing(
+def test_removed_accents_do_not_widen_spans(
     text: str, places: list[str], wordpieces: Tokenizer
 ) -> None:
     """An uncased WordPiece: accents, what cannot be seen, and words that it lacks or finds too long."""
@@ -187,7 +187,7 @@ def test_accents_that_are_taken_off_widen_nothing(
     assert [text[a:b] for a, b in zip(begins, ends, strict=True)] == places
 
 
-def test_quotes_that_moses_makes_straight_and_turns_round(tmp_path: Path) -> None:
+def test_quotes_that_moses_replaces_or_swaps_are_aligned(tmp_path: Path) -> None:
     straight = trained(tmp_path, [*PLAIN, *ODD], 64, normalize=True, moses=True)
     for text in (
         "\u201edog\u201d",
@@ -208,7 +208,7 @@ def test_quotes_that_moses_makes_straight_and_turns_round(tmp_path: Path) -> Non
         )
 
 
-def test_no_letter_is_lost_and_places_never_go_back(
+def test_no_letter_is_lost_and_offsets_never_decrease(
     letters: Tokenizer, wordpieces: Tokenizer
 ) -> None:
     draw = random.Random(3)
@@ -234,7 +234,7 @@ def test_no_letter_is_lost_and_places_never_go_back(
             ] == [], text
 
 
-def test_an_answer_is_cut_out_as_it_stands_wherever_pieces_allow_it(
+def test_answers_are_extracted_exactly_where_pieces_allow_it(
     letters: Tokenizer, tmp_path: Path
 ) -> None:
     """From a text full of what is normalized, answers that begin and end with a piece come back letter by letter; all others are held."""

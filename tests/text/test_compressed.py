@@ -55,7 +55,7 @@ def test_a_file_that_ends_too_early_is_named(tmp_path: Path, share: float) -> No
         list(iter_lines(tmp_path / "a.zst"))
 
 
-def test_what_is_not_zstd_is_named(tmp_path: Path) -> None:
+def test_files_that_are_not_zstd_are_named(tmp_path: Path) -> None:
     pytest.importorskip("zstandard")
     (tmp_path / "a.zst").write_bytes(TEXT)
     with pytest.raises(MasscliError, match=r"a\.zst: not a whole zstd file"):
@@ -78,7 +78,7 @@ def test_zeros_may_follow_each_stream_of_xz(tmp_path: Path, padding: bytes) -> N
 
 
 @pytest.mark.parametrize("changed", [0, 3, 30, -1])
-def test_what_is_not_xz_is_named(tmp_path: Path, changed: int) -> None:
+def test_files_that_are_not_xz_are_named(tmp_path: Path, changed: int) -> None:
     """Python's own reader ends at a second stream that does not begin as one."""
     second = bytearray(lzma.compress(TEXT[:3000]))
     second[changed] ^= 1
@@ -94,7 +94,7 @@ def test_what_is_not_xz_is_named(tmp_path: Path, changed: int) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".xz", ".zst"])
-def test_an_empty_file_is_not_whole(tmp_path: Path, suffix: str) -> None:
+def test_an_empty_compressed_file_is_refused(tmp_path: Path, suffix: str) -> None:
     if suffix == ".zst":
         pytest.importorskip("zstandard")
     (tmp_path / f"a{suffix}").write_bytes(b"")

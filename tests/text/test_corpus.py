@@ -29,7 +29,7 @@ def test_a_line_ends_at_newline_and_nowhere_else(tmp_path: Path) -> None:
     assert list(corpus.iter_lines(path)) == [odd, "", "two", "three\r", "  four "]
 
 
-def test_the_final_newline_makes_no_line(tmp_path: Path) -> None:
+def test_the_final_newline_does_not_begin_a_line(tmp_path: Path) -> None:
     assert (
         list(corpus.iter_lines(write(tmp_path / "a", b"x\ny\n")))
         == list(corpus.iter_lines(write(tmp_path / "b", b"x\ny")))
@@ -97,7 +97,7 @@ def test_utf16_is_guessed(tmp_path: Path) -> None:
         (bz2.compress, "it is an archive: unpack it first"),
     ],
 )
-def test_compressed_text_under_a_plain_name_is_recognised(
+def test_compressed_text_without_its_suffix_is_recognized(
     pack: Callable[[bytes], bytes], advice: str, tmp_path: Path
 ) -> None:
     path = write(tmp_path / "a.en", pack(b"abcdefgh\xff\n" * 99))
@@ -124,7 +124,7 @@ def test_damaged_archives_are_named(
             corpus.scan_file(path)
 
 
-def test_missing_file_and_its_neighbors(tmp_path: Path) -> None:
+def test_a_missing_file_is_named_with_similar_names(tmp_path: Path) -> None:
     write(tmp_path / "train.en", b"x\n")
     write(tmp_path / "train.de.bz2", b"x\n")
     with pytest.raises(MasscliError) as caught:

@@ -72,7 +72,9 @@ ROUND_TRIPS = {
     ("language", "line"),
     [(language, line) for language, lines in ROUND_TRIPS.items() for line in lines],
 )
-def test_text_comes_back_as_it_was(language: str, line: str) -> None:
+def test_text_survives_tokenization_and_detokenization(
+    language: str, line: str
+) -> None:
     assert detokenize(tokenize(line, language), language) == line
 
 

@@ -84,7 +84,9 @@ def test_text_of_one_reserved_name_has_no_unknown_piece(
         max_size=12,
     )
 )
-def test_any_mixture_comes_back(tokenizer: Tokenizer, parts: list[str]) -> None:
+def test_any_mixture_of_reserved_text_survives(
+    tokenizer: Tokenizer, parts: list[str]
+) -> None:
     line = " ".join("".join(parts).split())
     ids = tokenizer.encode(line, "en")
     assert not tokenizer.vocab.special_ids & set(ids)
@@ -131,7 +133,7 @@ def test_preprocessed_text_and_tables_have_no_unknown_pieces(
     assert data.piece_counts("en")[sorted(data.vocab.special_ids)].sum() == 0
 
 
-def test_unknown_pieces_of_tables_are_warned_of(
+def test_unknown_pieces_of_tables_cause_a_warning(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train(corpus(["word"]), tmp_path / "spm", 120)

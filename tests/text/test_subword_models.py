@@ -79,7 +79,7 @@ def test_an_id_beyond_the_last_one_is_unknown(kind: str) -> None:
         assert model.id_to_piece([beyond]) == [f"<{beyond}>"]
 
 
-def test_pieces_that_are_no_text_have_no_mark() -> None:
+def test_pieces_that_are_not_text_have_no_marker() -> None:
     model = MODELS["gpt"]()
     assert model.id_to_piece(range(7)) == [
         "<unk>",
@@ -92,7 +92,7 @@ def test_pieces_that_are_no_text_have_no_mark() -> None:
     ]
 
 
-def test_a_sentencepiece_model_with_a_piece_that_is_no_text_is_refused() -> None:
+def test_a_sentencepiece_model_with_a_piece_that_is_not_text_is_refused() -> None:
     damaged = sentencepiece().replace("▁cab".encode(), "▁ca".encode() + b"\xc0")
     with pytest.raises(BadModelError, match="has a piece that is not UTF-8"):
         SentencePieceModel(damaged)

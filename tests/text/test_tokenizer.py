@@ -110,7 +110,7 @@ def test_no_text_becomes_a_special_symbol(tokenizer: Tokenizer) -> None:
             )
 
 
-def test_special_symbols_leave_no_trace(tokenizer: Tokenizer) -> None:
+def test_special_symbols_are_left_out_of_decoded_text(tokenizer: Tokenizer) -> None:
     ids, vocab = tokenizer.encode("the dog walks", "en"), tokenizer.vocab
     wrapped = [
         vocab.languages["en"],
@@ -125,7 +125,7 @@ def test_special_symbols_leave_no_trace(tokenizer: Tokenizer) -> None:
     assert tokenizer.decode(wrapped, "en") == "the dog walks"
 
 
-def test_unknown_characters_are_seen(tokenizer: Tokenizer) -> None:
+def test_unknown_characters_are_visible_in_decoded_text(tokenizer: Tokenizer) -> None:
     ids = tokenizer.encode("the 世界 dog", "en")
     assert tokenizer.vocab.unk in ids
     assert tokenizer.decode(ids, "en").split() == ["the", "\u2047", "dog"]
@@ -168,7 +168,7 @@ def test_the_memory_for_words_is_bounded(
     )
 
 
-def test_the_order_of_languages_makes_no_other_vocabulary(
+def test_the_order_of_languages_does_not_change_the_fingerprint(
     folder: Path, tmp_path: Path
 ) -> None:
     model, adopted = next(folder.glob("vocab.model")), []
@@ -238,7 +238,7 @@ def test_moses_is_undone(tmp_path: Path) -> None:
     assert tokenizer.encode("„the dog“", "en") == tokenizer.encode('"the dog"', "en")
 
 
-def test_too_large_a_vocabulary_says_how_large_it_may_be(tmp_path: Path) -> None:
+def test_a_vocabulary_size_that_is_too_large_names_the_maximum(tmp_path: Path) -> None:
     with pytest.raises(MasscliError) as caught:
         make(tmp_path, vocab_size=8000)
     assert caught.value.message == "--vocab-size 8000 is too large for this text"
@@ -249,7 +249,7 @@ def test_too_large_a_vocabulary_says_how_large_it_may_be(tmp_path: Path) -> None
         make(tmp_path, vocab_size=int(largest[1]) + 1)
 
 
-def test_too_small_a_vocabulary_says_how_small_it_may_be(tmp_path: Path) -> None:
+def test_a_vocabulary_size_that_is_too_small_names_the_minimum(tmp_path: Path) -> None:
     with pytest.raises(MasscliError) as caught:
         make(tmp_path, vocab_size=20)
     smallest = re.match(r"give at least (\d+),", caught.value.hint or "")
@@ -384,7 +384,7 @@ def test_adopting_our_own_model_changes_no_id(folder: Path, tmp_path: Path) -> N
     )
 
 
-def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
+def test_files_that_are_not_models_are_refused(tmp_path: Path) -> None:
     (tmp_path / "x.model").write_bytes(b"this is not a model")
     (tmp_path / "empty.model").touch()
     for name, message in (
@@ -425,7 +425,7 @@ def reseal(card: dict[str, Any], model: bytes) -> str:
         ({"kind": "bpe-codes"}, "is not made of BPE codes"),
     ],
 )
-def test_damage_under_a_right_seal_is_named(
+def test_damage_with_a_correct_checksum_is_named(
     folder: Path, tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
     """A card that contradicts itself or the model cannot come from masscli, but must not be a traceback."""
@@ -439,7 +439,7 @@ def test_damage_under_a_right_seal_is_named(
         Tokenizer.load(tmp_path)
 
 
-def test_an_empty_model_under_a_right_seal_is_named(
+def test_an_empty_model_with_a_correct_checksum_is_named(
     folder: Path, tmp_path: Path
 ) -> None:
     card = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))

@@ -68,7 +68,7 @@ def test_a_vocabulary_without_capitals_is_noticed(
     assert lacks_capitals(tokenizer)
 
 
-def test_a_vocabulary_that_changes_case_itself_lacks_no_capitals(
+def test_a_vocabulary_that_changes_case_itself_does_not_lack_capitals(
     tmp_path: Path,
 ) -> None:
     import sentencepiece

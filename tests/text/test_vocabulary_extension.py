@@ -66,7 +66,7 @@ def test_old_text_and_old_ids_stay(pair: tuple[Tokenizer, Tokenizer]) -> None:
     assert new.preprocessing == old.preprocessing and new.base_kind == old.model_kind
 
 
-def test_new_text_is_known_shorter_and_comes_back(
+def test_new_text_is_encoded_in_fewer_pieces_and_decoded_exactly(
     pair: tuple[Tokenizer, Tokenizer],
 ) -> None:
     old, new = pair
@@ -183,7 +183,7 @@ def spelled(model: ExtendedModel) -> dict[int, str]:
     return {number: piece for piece, number in model.text_ids.items()}
 
 
-def test_a_second_extension_leaves_the_first_alone(
+def test_a_second_extension_does_not_change_the_first(
     pair: tuple[Tokenizer, Tokenizer],
 ) -> None:
     old, new = pair
@@ -322,7 +322,7 @@ def test_vocabularies_that_cannot_be_extended(tmp_path: Path) -> None:
         assert error.value.message.startswith(f"--extend {path}: {message}")
 
 
-def test_of_a_merge_that_was_learned_twice_the_first_place_counts() -> None:
+def test_the_first_occurrence_of_a_merge_counts() -> None:
     """Two merges may have one result, whose merge with the next piece can then become frequent again."""
     base = pack_dictionary(
         [*SPECIAL, *"abcde", *(f"{letter}@@" for letter in "abcde")], SPECIAL, ["x y"]

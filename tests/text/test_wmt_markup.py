@@ -76,7 +76,9 @@ def test_every_translation_is_a_reference(
         (XML.replace('<seg id="2"/>', ""), "3 of 'A', 2 of 'C'"),
     ],
 )
-def test_what_is_no_test_set_is_named(text: str, message: str, tmp_path: Path) -> None:
+def test_files_that_are_not_test_sets_are_named(
+    text: str, message: str, tmp_path: Path
+) -> None:
     path = tmp_path / "x.xml"
     path.write_text(text)
     with pytest.raises(MasscliError, match=message) as caught:

@@ -7,7 +7,7 @@ import pytest
 from masscli.text.word_cache import remember
 
 
-def test_a_full_cache_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_cache_is_emptied(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("masscli.text.word_cache.MAX_CACHED_WORDS", 2)
     cache: dict[str, list[int]] = {}
     for word, words in (

@@ -72,7 +72,7 @@ def test_basic_tokens() -> None:
     ]
 
 
-def test_the_longest_piece_is_taken_again_and_again() -> None:
+def test_the_longest_known_piece_is_taken_at_each_position() -> None:
     """The example of BERT's own documentation."""
     pieces = WordPieceModel(
         "\n".join([*PIECES, "a" * 101, "b" * 100]).encode(), keep_accents=False
@@ -150,7 +150,7 @@ def test_a_data_folder_is_made_with_it(
     ]
 
 
-def test_a_piece_that_is_there_twice_is_refused(vocab: Path, tmp_path: Path) -> None:
+def test_a_repeated_piece_is_refused(vocab: Path, tmp_path: Path) -> None:
     vocab.write_text(vocab.read_text(encoding="utf-8") + "the\n", encoding="utf-8")
     with pytest.raises(MasscliError) as caught:
         Tokenizer.from_model_file(
@@ -167,7 +167,7 @@ def test_a_piece_that_is_there_twice_is_refused(vocab: Path, tmp_path: Path) -> 
     [[name] for name in REQUIRED_PIECES] + [list(REQUIRED_PIECES), ["[CLS]", "[SEP]"]],
     ids=lambda names: "".join(names),
 )
-def test_a_vocabulary_without_a_symbol_is_told_from_what_is_no_vocabulary(
+def test_a_vocabulary_without_a_symbol_and_a_file_that_is_not_one_have_different_errors(
     left_out: list[str], vocab: Path, tmp_path: Path
 ) -> None:
     vocab.write_text(

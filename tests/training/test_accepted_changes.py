@@ -34,7 +34,7 @@ def accepted(data: Path, folder: Path, *changes: str) -> tuple[list[Event], list
     return list(trainer.run()), notes
 
 
-def test_a_changed_run_goes_on_and_can_be_stopped(toy: Path, tmp_path: Path) -> None:
+def test_a_changed_run_continues_and_can_be_stopped(toy: Path, tmp_path: Path) -> None:
     for name in ("whole", "parts"):
         train(recipe(toy, tmp_path / name, "train.max_update=4", streams=PAIRS))
     events, notes = accepted(toy, tmp_path / "whole", *CHANGES)

@@ -42,7 +42,7 @@ def test_the_band_is_straight_between_its_points() -> None:
         ("loss=5:1-2,5:1-2", "updates must rise"),
     ],
 )
-def test_what_is_no_curve_is_refused(text: str, why: str) -> None:
+def test_invalid_curves_are_refused(text: str, why: str) -> None:
     with pytest.raises(ConfigError) as error:
         ValidConfig(expected_curve=text)
     assert error.value.message == f"expected_curve: {why}, got {text!r}"

@@ -18,7 +18,7 @@ from tests.toy_tasks import ENCODER, REST, TINY, finetune
 pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
 
 
-def test_what_is_frozen_stays(
+def test_frozen_weights_do_not_change(
     labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     at = [*ENCODER, "--encoder-layers", "2"]
@@ -126,7 +126,7 @@ def test_an_encoder_and_a_decoder_of_two_runs(
     assert all(torch.equal(ours[name], tensor) for name, tensor in mlm.items())
 
 
-def test_a_run_goes_on_without_its_initial_weights(
+def test_a_run_can_be_continued_without_its_initial_weights(
     labeled: Path, tmp_path: Path
 ) -> None:
     """Whoever copies a run to another machine, or tidies up, has the pre-trained model no longer."""

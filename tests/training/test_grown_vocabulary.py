@@ -200,7 +200,7 @@ def test_the_vocabulary_must_be_an_extension_of_the_old_one(
         begun(toy, tmp_path / "back", tmp_path / "ro", streams=MASS)
 
 
-def test_word_vectors_are_for_new_pieces_alone(
+def test_word_vectors_initialize_only_new_pieces(
     runs: Path, toy: Path, grown: Path, tmp_path: Path
 ) -> None:
     old, data = DataFolder.open(toy).vocab.size, DataFolder.open(grown)
@@ -308,7 +308,7 @@ def test_rows_are_frozen_only_with_initial_weights(grown: Path, tmp_path: Path) 
         recipe(grown, tmp_path, OLD_ROWS, streams=NEW)
 
 
-def test_the_gradient_that_is_clipped_is_that_of_what_learns(
+def test_only_gradients_of_trained_weights_are_clipped(
     runs: Path, grown: Path, tmp_path: Path
 ) -> None:
     """The norm that is reported leaves the old rows out."""

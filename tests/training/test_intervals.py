@@ -97,7 +97,7 @@ def test_validation_waits_or_is_off(toy: Path, tmp_path: Path) -> None:
     assert error.value.message == "--patience: validation is off"
 
 
-def test_nothing_is_waited_for_that_no_validation_can_tell(
+def test_options_that_need_a_validation_are_refused_without_examples(
     toy: Path, tmp_path: Path
 ) -> None:
     """The data have a valid split, but no examples of the only stream in it."""
@@ -122,7 +122,7 @@ def test_nothing_is_waited_for_that_no_validation_can_tell(
     assert f"pairs is not validated: {data}: has no valid pairs en-de" in notes
 
 
-def test_nothing_is_saved_without_a_wish_to(toy: Path, tmp_path: Path) -> None:
+def test_no_save_saves_nothing(toy: Path, tmp_path: Path) -> None:
     events = train(recipe(toy, tmp_path, "checkpoint.save=false"))
     assert (validated(events), saved(events), end(events).step) == ([4, 8, 10], [], 10)
     assert saved_checkpoints(tmp_path) == {}
@@ -167,7 +167,9 @@ def test_older_checkpoints_keep_their_weights_only(toy: Path, tmp_path: Path) ->
     assert "has no optimizer state to continue from" in error.value.message
 
 
-def test_several_splits_are_measured_as_each_alone(toy: Path, tmp_path: Path) -> None:
+def test_several_splits_are_measured_as_if_each_were_alone(
+    toy: Path, tmp_path: Path
+) -> None:
     still = (
         "train.max_update=1",
         "valid.eval_retrieval=true",

@@ -90,7 +90,7 @@ def test_a_run_begins_and_ends_with_the_published_rates(
         assert [event.lr for event in found[:6]] == pytest.approx(wanted)
 
 
-def test_schedules_begin_and_end_where_they_are_told() -> None:
+def test_schedules_start_and_end_at_the_given_rates() -> None:
     assert learning_rate(
         schedule("inverse_sqrt", 10, warmup_init_lr=0.5), 5, None
     ) == pytest.approx(0.75)
@@ -100,7 +100,7 @@ def test_schedules_begin_and_end_where_they_are_told() -> None:
         )
 
 
-def test_wsd_falls_as_it_is_told() -> None:
+def test_wsd_decays_as_configured() -> None:
     """1 - sqrt(x) is 3/4 after a sixteenth of the decay; without a decay the rate is constant."""
     falling = schedule("wsd", 0, decay_updates=64, decay_shape="sqrt", end_lr=0.2)  # type: ignore[arg-type]
     assert learning_rate(falling, 36, 100) == 1.0
@@ -222,7 +222,7 @@ def slow_adam(
 
 
 @pytest.mark.parametrize("kind", ["adamw", "adam", "adamw_bert", "adam_openai"])
-def test_adams_are_their_equations(kind: str) -> None:
+def test_adam_follows_its_equations(kind: str) -> None:
     config = optim(kind, adam_betas=(0.9, 0.98), adam_eps=1e-6, weight_decay=0.1)
     assert run(config, GRADIENTS, 0.05) == pytest.approx(
         slow_adam(GRADIENTS, 0.05, 0.9, 0.98, 1e-6, 0.1, kind), rel=1e-5
@@ -284,7 +284,7 @@ def test_an_optimizer_comes_with_what_it_was_published_with(
     )
 
 
-def test_lamb_moves_by_a_share_of_the_weights_norm() -> None:
+def test_steps_of_lamb_are_in_proportion_to_the_norm_of_the_weights() -> None:
     config = optim("lamb", adam_betas=(0.9, 0.999), adam_eps=1e-6, weight_decay=0.01)
     moved = run(config, GRADIENTS[:1], 0.01)
     assert math.dist(moved, START) == pytest.approx(0.01 * math.hypot(*START), rel=1e-4)
@@ -322,7 +322,7 @@ def test_lamb_moves_queries_keys_and_values_each_by_its_own_norm() -> None:
             )
 
 
-def test_lamb_moves_as_without_it_where_a_norm_is_0() -> None:
+def test_lamb_does_not_scale_steps_where_a_norm_is_0() -> None:
     steps = {}
     for kind in ("lamb", "adamw_bert"):
         p = nn.Parameter(torch.zeros(1, 3))
@@ -333,7 +333,7 @@ def test_lamb_moves_as_without_it_where_a_norm_is_0() -> None:
     assert torch.equal(steps["lamb"], steps["adamw_bert"])
 
 
-def test_of_a_model_all_but_norms_and_biases_are_decayed() -> None:
+def test_all_weights_but_norms_and_biases_are_decayed() -> None:
     config = ModelConfig(dim=16, ffn_dim=24, heads=2, encoder_layers=1, decoder_layers=1, positions="learned", segments=2, pooler=True,
                          norm_embedding=True, output_bias=True, head_transform=True, embedding_dim=8, relative_buckets=8)  # fmt: skip
     model = Transformer(config, 20, ())
@@ -357,7 +357,7 @@ def test_biases_and_norms_are_not_decayed(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["adamw", "adam", "adamw_bert", "adam_openai", "lamb"])
-def test_restored_moments_go_on_as_if_nothing_had_happened(kind: str) -> None:
+def test_restored_moments_continue_as_if_uninterrupted(kind: str) -> None:
     config = optim(kind, weight_decay=0.1)
 
     def step(

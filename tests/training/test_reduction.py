@@ -159,7 +159,7 @@ def test_only_global_means_ignore_how_an_update_is_cut_into_micro_batches(
     )
 
 
-def test_both_means_are_one_where_all_micro_batches_have_as_many_targets(
+def test_both_means_agree_if_all_micro_batches_have_equally_many_targets(
     gradient: Any,
 ) -> None:
     _, trainer = gradient(CAUSAL, [("one", [0])], "batch_mean")
@@ -173,7 +173,7 @@ def test_both_means_are_one_where_all_micro_batches_have_as_many_targets(
     assert len(alike) == 12 and far(wanted, found) < 1e-6
 
 
-def test_a_micro_batch_without_a_target_is_none(gradient: Any) -> None:
+def test_a_micro_batch_without_a_target_does_not_count(gradient: Any) -> None:
     """A window too short for 15% of it has no fragment."""
     streams = {
         "one": {
@@ -202,7 +202,7 @@ def test_a_micro_batch_without_a_target_is_none(gradient: Any) -> None:
     assert far(wanted, found) < 1e-6
 
 
-def test_a_micro_batch_that_is_cut_for_want_of_memory_is_still_one(
+def test_a_micro_batch_split_for_lack_of_memory_still_counts_once(
     gradient: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted, _ = gradient(PAIRS, UNEQUAL, "batch_mean")

@@ -51,7 +51,9 @@ def test_a_decay_branches_off_the_stable_part(toy: Path, tmp_path: Path) -> None
     assert same_run(tmp_path / "branch", tmp_path / "short")
 
 
-def test_a_rate_that_rises_again_is_told_of(toy: Path, tmp_path: Path) -> None:
+def test_a_learning_rate_that_rises_again_causes_a_warning(
+    toy: Path, tmp_path: Path
+) -> None:
     train(recipe(toy, tmp_path, *WSD, "train.max_update=4", "optim.decay_updates=2"))
     _, notes = build(
         recipe(toy, tmp_path, *WSD, "train.max_update=8", "optim.decay_updates=2")
@@ -91,7 +93,9 @@ def test_the_rate_falls_on_a_plateau_and_stays_low(toy: Path, tmp_path: Path) ->
     )
 
 
-def test_a_continued_plateau_is_an_unbroken_one(toy: Path, tmp_path: Path) -> None:
+def test_a_resumed_plateau_schedule_equals_an_uninterrupted_one(
+    toy: Path, tmp_path: Path
+) -> None:
     """A threshold of one half: hardly any validation counts as better, and the rate falls while the model learns."""
     plateau = (
         "optim.lr_scheduler=reduce_lr_on_plateau",
@@ -108,13 +112,13 @@ def test_a_continued_plateau_is_an_unbroken_one(toy: Path, tmp_path: Path) -> No
     assert same_run(tmp_path / "parts", tmp_path / "whole")
 
 
-def test_no_validation_would_be_better_by_the_whole_of_the_best() -> None:
+def test_a_threshold_that_no_validation_can_reach_is_refused() -> None:
     with pytest.raises(ConfigError) as error:
         OptimConfig(lr_threshold=1.0)
     assert error.value.message == "lr_threshold: must lie in [0, 1), got 1.0"
 
 
-def test_what_a_schedule_lacks_is_said(
+def test_options_that_a_schedule_needs_are_named(
     toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = [
@@ -163,7 +167,7 @@ def test_what_a_schedule_lacks_is_said(
 @pytest.mark.parametrize(
     ("warmup", "is_too_long"), [(4, False), (5, True), (4000, True)]
 )
-def test_a_warm_up_that_fills_the_run_is_told_of(
+def test_a_warm_up_that_fills_the_run_causes_a_warning(
     warmup: int, is_too_long: bool, toy: Path, tmp_path: Path
 ) -> None:
     """After 5 updates of 5 the rate has come to four fifths of --lr."""
@@ -194,7 +198,7 @@ def test_a_warm_up_that_fills_the_run_is_told_of(
         ("inverse_sqrt", 99, None),
     ],
 )
-def test_a_warm_up_that_reaches_into_the_decay_is_told_of(
+def test_a_warm_up_that_reaches_into_the_decay_causes_a_warning(
     schedule: str, warmup: int, reached: str | None, toy: Path, tmp_path: Path
 ) -> None:
     changes = (
@@ -215,7 +219,7 @@ def test_a_warm_up_that_reaches_into_the_decay_is_told_of(
         )
 
 
-def test_a_schedule_that_outlasts_the_epochs_is_told_of(
+def test_a_schedule_that_outlasts_the_epochs_causes_a_warning(
     toy: Path, tmp_path: Path
 ) -> None:
     """The last rate that is announced is that of the last update, up to an error of one update in the estimate."""
@@ -236,7 +240,7 @@ def test_a_schedule_that_outlasts_the_epochs_is_told_of(
     ("weights", "update"),
     [(("0", "0"), 0), (("0:1,3:0", "0"), 3), (("0:1,3:0", "0:0,2:1,4:0"), 4)],
 )
-def test_a_run_that_learns_nothing_any_more_is_refused(
+def test_a_run_whose_loss_weights_are_all_0_is_refused(
     weights: tuple[str, str], update: int, toy: Path, tmp_path: Path
 ) -> None:
     """Up to the update where the last loss weight becomes 0, the run may go on."""
@@ -259,7 +263,9 @@ def test_a_run_that_learns_nothing_any_more_is_refused(
         check_end(run(update))
 
 
-def test_a_stream_that_is_never_trained_is_told_of(toy: Path, tmp_path: Path) -> None:
+def test_a_stream_that_is_never_trained_causes_a_warning(
+    toy: Path, tmp_path: Path
+) -> None:
     _, notes = build(recipe(toy, tmp_path, "stream.mass.loss_weight=0"))
     said = [note for note in notes if "never trained" in note]
     assert said == ["warning: mass is never trained: its loss weight is 0"]

@@ -34,7 +34,9 @@ def test_sigusr1_twice_stops_the_run_once() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
-def test_what_the_caller_ignores_does_not_stop_a_run(number: signal.Signals) -> None:
+def test_signals_that_the_caller_ignores_do_not_stop_a_run(
+    number: signal.Signals,
+) -> None:
     """As nohup has it for SIGHUP, and a shell for the Ctrl-C of a job in the background."""
     before = signal.signal(number, signal.SIG_IGN)
     try:

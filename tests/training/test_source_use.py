@@ -219,7 +219,7 @@ def slow_score(
     return total
 
 
-def test_a_decoder_that_does_not_read_has_no_use_of_its_source(
+def test_a_decoder_that_ignores_its_source_has_a_source_use_of_0(
     toy: Path, tmp_path: Path
 ) -> None:
     trainer, _ = build(recipe(toy, tmp_path, *ASKED, streams=STREAMS))
@@ -235,7 +235,9 @@ def test_a_decoder_that_does_not_read_has_no_use_of_its_source(
     assert all(stream.objective.training for stream in trainer.streams.values())
 
 
-def test_what_cannot_be_measured_is_said(toy: Path, tmp_path: Path) -> None:
+def test_measurements_that_are_impossible_are_reported(
+    toy: Path, tmp_path: Path
+) -> None:
     clm = {"clm": {"dataset": "en", "objective": {"name": "clm"}}}
     decoder = ("model.encoder_layers=0", "model.languages=none")
     _, notes = build(recipe(toy, tmp_path / "clm", *ASKED, *decoder, streams=clm))

@@ -117,7 +117,7 @@ def whole(
 
 
 @pytest.mark.parametrize("stops", [(1,), (4,), (3, 5, 6), (9,)], ids=str)
-def test_a_continued_run_is_an_unbroken_one(
+def test_a_resumed_run_equals_an_uninterrupted_one(
     stops: tuple[int, ...], toy: Path, tmp_path: Path, whole: tuple[Path, list[Event]]
 ) -> None:
     found: dict[int, dict[str, float]] = {}
@@ -128,7 +128,7 @@ def test_a_continued_run_is_an_unbroken_one(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_is_answered_after_the_update(
+def test_a_signal_takes_effect_after_the_update(
     number: signal.Signals,
     toy: Path,
     tmp_path: Path,
@@ -152,7 +152,7 @@ def test_a_signal_is_answered_after_the_update(
     assert same_run(tmp_path, whole[0])
 
 
-def test_sigusr1_saves_and_the_run_goes_on(
+def test_sigusr1_saves_and_the_run_continues(
     toy: Path,
     tmp_path: Path,
     whole: tuple[Path, list[Event]],
@@ -226,7 +226,7 @@ PLATEAU = (
 
 
 @pytest.mark.parametrize("step", [4, 8, 9])
-def test_a_signal_interrupts_a_validation_that_is_made_up_for(
+def test_an_interrupted_validation_is_repeated_when_the_run_continues(
     step: int, toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Validations are due after updates 4 and 8, and one comes at the end."""
@@ -253,7 +253,7 @@ def test_a_signal_interrupts_a_validation_that_is_made_up_for(
     assert steps(rest) or step == 9
 
 
-def test_what_was_interrupted_at_the_end_is_left_out_if_the_run_goes_on(
+def test_an_interrupted_last_validation_is_left_out_if_the_run_continues(
     toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
@@ -302,7 +302,7 @@ def test_a_second_ctrl_c_acts_at_once(
     assert last(tmp_path).state.step == 4
 
 
-def test_the_end_comes_after_so_many_epochs(toy: Path, tmp_path: Path) -> None:
+def test_max_epoch_ends_the_run(toy: Path, tmp_path: Path) -> None:
     """Every row three times, whatever the batches."""
     changes = (
         "train.max_update=1000",
@@ -322,7 +322,7 @@ def test_the_end_comes_after_so_many_epochs(toy: Path, tmp_path: Path) -> None:
     )
 
 
-def test_a_warm_up_that_is_longer_than_the_epochs_is_told_of(
+def test_a_warm_up_longer_than_the_epochs_causes_a_warning(
     toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """How many updates they are is right to one."""
@@ -349,7 +349,7 @@ def test_a_warm_up_that_is_longer_than_the_epochs_is_told_of(
         )
 
 
-def test_limit_is_the_first_rows_only(toy: Path, tmp_path: Path) -> None:
+def test_max_examples_uses_only_the_first_rows(toy: Path, tmp_path: Path) -> None:
     changes = (
         "train.max_update=1000",
         "train.max_epoch=1",
@@ -371,7 +371,7 @@ def test_limit_is_the_first_rows_only(toy: Path, tmp_path: Path) -> None:
     assert end(list(trainer.run())).reason == "read pairs 1 times"
 
 
-def test_patience_is_counted_in_validations_and_stays_lost(
+def test_patience_counts_validations_and_survives_a_restart(
     toy: Path, tmp_path: Path
 ) -> None:
     """With a rate of nearly nothing no validation is better than the first."""
@@ -402,7 +402,7 @@ EXACT = ("model.dropout=0", "optim.clip_norm=0", "optim.adam_eps=0.1")
      ({"name": "bert", "tokens_per_sample": 24}, ["model.decoder_layers=0", "model.segments=2"])],
     ids=["translate", "mlm", "bert"],
 )  # fmt: skip
-def test_micro_batches_are_one_batch_in_parts(
+def test_micro_batches_equal_one_batch(
     objective: dict[str, object],
     changes: list[str],
     toy: Path,
@@ -491,7 +491,7 @@ def no_memory_for(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Translate, "forward", forward)
 
 
-def test_want_of_memory_is_met_by_smaller_pieces(
+def test_out_of_memory_is_retried_in_smaller_parts(
     toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = train(recipe(toy, tmp_path / "plain", *EXACT))
@@ -514,7 +514,7 @@ def test_want_of_memory_is_met_by_smaller_pieces(
     )
 
 
-def test_no_memory_for_a_single_example_is_said(
+def test_no_memory_for_a_single_example_is_reported(
     toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     no_memory_for(0, monkeypatch)
@@ -523,7 +523,7 @@ def test_no_memory_for_a_single_example_is_said(
     assert error.value.message == "update 1: not enough memory for a single example"
 
 
-def test_validation_falls_apart_as_far_as_it_must() -> None:
+def test_validation_out_of_memory_is_retried_in_smaller_parts() -> None:
     def work(most: int) -> Callable[[np.ndarray], list[int]]:
         def rows(given: np.ndarray) -> list[int]:
             if len(given) > most:
@@ -545,7 +545,7 @@ def test_validation_falls_apart_as_far_as_it_must() -> None:
         )
 
 
-def test_other_errors_are_not_taken_for_want_of_memory(
+def test_other_errors_are_not_mistaken_for_out_of_memory(
     toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(self: Translate, model: Transformer, batch: Batch) -> dict[str, Term]:
@@ -592,7 +592,7 @@ def test_schedules_are_straight_lines_between_their_points() -> None:
     assert parse_schedule("0.5").value_at(7) == 0.5
 
 
-def test_an_update_without_any_target_teaches_nothing(
+def test_an_update_without_any_target_changes_nothing(
     toy: Path, tmp_path: Path
 ) -> None:
     """Windows too short for 15% of them."""
@@ -628,7 +628,7 @@ def test_an_update_without_any_target_teaches_nothing(
 # -- when something goes wrong -------------------------------------------------------------------------------------------------------------
 
 
-def test_the_examples_of_a_loss_that_is_no_number_are_named(
+def test_the_examples_of_a_nan_loss_are_named(
     toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only those of the micro-batch with the bad loss, although the update has another one."""
@@ -651,7 +651,7 @@ def test_the_examples_of_a_loss_that_is_no_number_are_named(
     assert error.value.message.endswith(f"; examples: pairs {numbers} of epoch 0)")
 
 
-def test_a_gradient_that_is_no_number_stops_the_run(
+def test_a_nan_gradient_stops_the_run(
     toy: Path,
     tmp_path: Path,
     whole: tuple[Path, list[Event]],
@@ -688,7 +688,7 @@ def test_a_gradient_that_is_no_number_stops_the_run(
     assert same_run(tmp_path, whole[0])
 
 
-def test_weights_that_are_no_numbers_are_never_saved(
+def test_nan_weights_are_never_saved(
     toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They show in the validation at the latest, and that is before the save."""
@@ -706,7 +706,7 @@ def test_weights_that_are_no_numbers_are_never_saved(
     assert not list((tmp_path / "checkpoints").iterdir())
 
 
-def test_a_run_that_diverges_is_given_up(
+def test_a_run_that_diverges_is_stopped(
     toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(updater, "DIVERGENCE_PATIENCE", 3)
@@ -751,7 +751,7 @@ def test_divergence_is_judged_by_the_losses_of_all_processes(
 
 
 @pytest.mark.parametrize(("precision", "within"), [("fp16", 0.01), ("bf16", 0.05)])
-def test_low_precision_learns_the_same(
+def test_low_precision_gives_nearly_the_same_losses(
     precision: str, within: float, toy: Path, tmp_path: Path
 ) -> None:
     exact = steps(train(recipe(toy, tmp_path / "fp32", streams=PAIRS)))
@@ -773,7 +773,7 @@ def test_low_precision_learns_the_same(
     )
 
 
-def test_a_run_goes_on_in_the_arithmetic_it_began_in(
+def test_a_continued_run_keeps_its_precision(
     toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On CPUs `auto` is measured, and a measurement may come out otherwise next time."""
@@ -798,7 +798,7 @@ def test_a_run_goes_on_in_the_arithmetic_it_began_in(
     )
 
 
-def test_a_warm_up_that_followed_from_a_shorter_run_is_said_to_stay(
+def test_a_warm_up_derived_from_a_shorter_run_is_kept_and_reported(
     toy: Path, tmp_path: Path
 ) -> None:
     short, long = (
@@ -843,7 +843,7 @@ def test_overflow_skips_the_update_and_halves_the_scale(
     assert continued.parts.loss_scale.value == state.loss_scale
 
 
-def test_endless_overflow_is_given_up(toy: Path, tmp_path: Path) -> None:
+def test_endless_overflow_stops_the_run(toy: Path, tmp_path: Path) -> None:
     trainer, _ = build(
         recipe(
             toy,
@@ -915,7 +915,9 @@ def test_an_unknown_metric_is_refused_before_training(
     assert error.value.hint == "choose one of loss, ppl, pairs.loss, mass.loss"
 
 
-def test_validation_is_the_same_whenever_it_is_made(toy: Path, tmp_path: Path) -> None:
+def test_validation_does_not_depend_on_when_it_is_made(
+    toy: Path, tmp_path: Path
+) -> None:
     """Same noise, no dropout, and the mean over targets, not over batches."""
     trainer, _ = build(recipe(toy, tmp_path, "model.dropout=0.5"))
     metrics = trainer.validator.measure(trainer.model.train()).metrics
@@ -979,7 +981,7 @@ def test_a_word_for_word_translation_is_learned(toy: Path, tmp_path: Path) -> No
     assert measured.metrics["bleu"] > 80
 
 
-def test_mass_learns_what_follows_from_what(toy: Path, tmp_path: Path) -> None:
+def test_mass_learns_dependencies_between_words(toy: Path, tmp_path: Path) -> None:
     """Words alone are worth ln 24 = 3.18 nats each; in their sentence, next to nothing."""
     events = train(recipe(toy, tmp_path, *STRONGER, streams=MASS))
     [measured] = [e for e in events if isinstance(e, Evaluated)]
@@ -1013,7 +1015,7 @@ def test_every_target_language_learns_an_output_of_its_own(
     }
 
 
-def test_any_name_may_be_that_of_a_stream(toy: Path, tmp_path: Path) -> None:
+def test_a_stream_may_have_any_name(toy: Path, tmp_path: Path) -> None:
     """`train` is a method of every module, a dot separates names, `encoder` begins the names of weights."""
     streams = dict.fromkeys(("train", "a.b", "encoder"), PAIRS["pairs"])
     for stop in (2, 4):

@@ -65,7 +65,9 @@ def test_the_average_is_that_of_all_updates(toy: Path, tmp_path: Path) -> None:
     )
 
 
-def test_a_continued_average_is_an_unbroken_one(toy: Path, tmp_path: Path) -> None:
+def test_a_resumed_average_equals_an_uninterrupted_one(
+    toy: Path, tmp_path: Path
+) -> None:
     ema = "optim.ema_decay=0.5"
     train(recipe(toy, tmp_path / "whole", ema))
     for stop in (3, 4, 10):
@@ -76,7 +78,7 @@ def test_a_continued_average_is_an_unbroken_one(toy: Path, tmp_path: Path) -> No
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
-def test_weights_that_only_continue_a_run_go_with_the_optimizer(
+def test_weights_needed_only_to_resume_are_removed_with_the_optimizer(
     toy: Path, tmp_path: Path
 ) -> None:
     train(
@@ -150,7 +152,7 @@ def test_options_of_layers_reach_those_of_an_objective(
     assert set(compiled) == {layer for stack in stacks for layer in stack.layers}
 
 
-def test_another_decay_makes_another_run(toy: Path, tmp_path: Path) -> None:
+def test_a_changed_decay_is_refused_when_continuing(toy: Path, tmp_path: Path) -> None:
     train(recipe(toy, tmp_path, "train.max_update=1"))
     with pytest.raises(MasscliError) as error:
         build(recipe(toy, tmp_path, "optim.ema_decay=0.5"))

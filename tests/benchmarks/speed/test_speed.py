@@ -172,7 +172,7 @@ def test_operations_are_sorted_by_what_calls_them() -> None:
     assert profile.kind_of(["aten::cos"]) == profile.OTHER
 
 
-def test_the_shares_of_a_profile_are_one() -> None:
+def test_the_shares_of_a_profile_sum_to_one() -> None:
     update = training.masscli_translation(SHAPE, torch.float32)
     lines = profile.profile_lines(Row("updates", "tokens/s", [update]), 0.0)
     shares = {}
@@ -190,7 +190,7 @@ def test_whole_commands_have_no_profile() -> None:
         profile.profile_lines(Row("cold start", "seconds", [command]), 0.0)
 
 
-def test_values_of_every_program_stand_beside_those_of_masscli() -> None:
+def test_values_of_every_program_are_shown_beside_those_of_masscli() -> None:
     row = Row(
         "work",
         "units/s",
@@ -204,7 +204,7 @@ def test_values_of_every_program_stand_beside_those_of_masscli() -> None:
 
 
 @pytest.mark.parametrize("lower_is_better", [False, True])
-def test_what_a_program_loses_to_the_one_before_is_not_measured(
+def test_the_first_work_after_another_program_is_not_measured(
     lower_is_better: bool,
 ) -> None:
     last = ""

@@ -222,7 +222,7 @@ def test_the_back_end_adds_the_special_tokens_of_every_framing(
         assert b.piece_scores == pytest.approx(a.piece_scores, abs=1e-4)
 
 
-def test_a_conversion_is_kept_and_made_anew_for_other_weights_or_if_damaged(
+def test_a_conversion_is_cached_and_repeated_for_other_weights_or_if_damaged(
     toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = random_translator("default", toy, tmp_path / "run")
@@ -290,7 +290,7 @@ def test_a_conversion_is_kept_and_made_anew_for_other_weights_or_if_damaged(
         ),
     ],
 )
-def test_what_the_back_end_cannot_do_is_refused_by_name(
+def test_options_that_the_back_end_lacks_are_refused_by_name(
     args: list[str],
     words: str,
     toy: Path,
@@ -306,7 +306,7 @@ def test_what_the_back_end_cannot_do_is_refused_by_name(
     assert words in capsys.readouterr().err
 
 
-def test_a_shortlist_serves_both_decoders(
+def test_a_shortlist_works_with_both_decoders(
     toy: Path, trained: Checkpoint, tmp_path: Path
 ) -> None:
     """One line at a time, since CTranslate2 takes the candidates of a batch together."""

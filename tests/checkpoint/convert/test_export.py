@@ -90,7 +90,7 @@ def random_run(arch: str, toy: Path, output: Path, **changes: Any) -> Checkpoint
         "gpt",
     ],
 )
-def test_what_was_trained_comes_back_bit_by_bit(
+def test_a_trained_model_survives_export_and_import_bit_by_bit(
     arch: str, toy: Path, tmp_path: Path
 ) -> None:
     ours = random_run(arch, toy, tmp_path / "ours")
@@ -214,7 +214,7 @@ HOMES = {
         ),
     ],
 )
-def test_what_has_no_counterpart_is_refused(
+def test_models_without_a_counterpart_are_refused(
     arch: str, change: dict[str, Any], message: str, toy: Path, tmp_path: Path
 ) -> None:
     ours = random_run(arch, toy, tmp_path / "ours", **change)
@@ -249,7 +249,7 @@ def test_language_vectors_have_no_counterpart(toy: Path, tmp_path: Path) -> None
     )
 
 
-def test_what_cannot_be_exported_is_said_at_the_start_of_training(
+def test_training_reports_at_the_start_what_cannot_be_exported(
     toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     small = [
@@ -298,7 +298,7 @@ def test_what_cannot_be_exported_is_said_at_the_start_of_training(
         assert " ".join(capsys.readouterr().err.split()).count(warning) == expected
 
 
-def test_heads_that_have_no_counterpart_are_left_behind_and_named(
+def test_heads_without_a_counterpart_are_not_exported_but_named(
     toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "tokenizers", None)
@@ -374,7 +374,7 @@ def fine_tuned(
     )
 
 
-def test_a_classifier_goes_with_its_labels(toy: Path, tmp_path: Path) -> None:
+def test_a_classifier_is_exported_with_its_labels(toy: Path, tmp_path: Path) -> None:
     ours = fine_tuned(toy, tmp_path, {"head_dropout": 0.2})
     notes = export_checkpoint(ours.path, tmp_path / "out", None)
     card, theirs = (
@@ -426,7 +426,7 @@ def test_a_classifier_goes_with_its_labels(toy: Path, tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_classifier_that_no_class_there_is_like_is_left_behind(
+def test_a_classifier_without_a_matching_class_is_not_exported(
     change: dict[str, Any],
     heads: tuple[str, ...],
     pooler: bool,
@@ -448,7 +448,7 @@ def test_a_classifier_that_no_class_there_is_like_is_left_behind(
 # -- on the command line -----------------------------------------------------------------------------------------------------------------
 
 
-def test_fine_tuning_goes_on_from_an_import_as_from_the_run_itself(
+def test_fine_tuning_from_an_import_equals_fine_tuning_from_the_run(
     toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     small = [

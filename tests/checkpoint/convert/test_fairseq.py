@@ -204,7 +204,7 @@ def test_mass_for_summarization(tmp_path: Path) -> None:
     )
 
 
-def test_fine_tuned_models_of_summarization_write_their_language(
+def test_fine_tuned_summarization_models_generate_their_language(
     tmp_path: Path,
 ) -> None:
     torch.manual_seed(1)
@@ -400,7 +400,7 @@ def test_old_files(
     assert float((states[0] - hidden).abs().max()) < LIMIT
 
 
-def test_a_missing_option_for_the_place_of_norms_is_said(
+def test_a_missing_option_for_the_position_of_norms_is_reported(
     translation: dict[str, dict[str, Tensor]], tmp_path: Path
 ) -> None:
     """fairseq 0.12 writes it always; a file that was made by hand or another program may lack it."""
@@ -495,7 +495,7 @@ def test_what_is_not_supported_is_refused_by_name(
     assert not (tmp_path / "run").exists()
 
 
-def test_what_is_assumed_of_a_file_without_options_is_said(
+def test_assumptions_about_a_file_without_options_are_reported(
     translation: dict[str, dict[str, Tensor]], tmp_path: Path
 ) -> None:
     state = {}
@@ -678,7 +678,7 @@ MBART_STYLE = {"lang_tok_style": "mbart"}
         ),
     ],
 )
-def test_tags_of_multilingual_tasks_stand_where_fairseq_puts_them(
+def test_tags_of_multilingual_tasks_are_where_fairseq_puts_them(
     options: dict[str, Any],
     added: int,
     source: list[int],
@@ -805,7 +805,9 @@ def test_one_direction_of_a_multilingual_transformer_is_chosen(
         imported(path, tmp_path / "other", target="ro")
 
 
-def test_what_is_not_taken_over_is_said(translation: Stacks, tmp_path: Path) -> None:
+def test_settings_that_are_not_imported_are_reported(
+    translation: Stacks, tmp_path: Path
+) -> None:
     path = save(
         tmp_path / "model.pt",
         translation,
@@ -829,7 +831,7 @@ def test_what_is_not_taken_over_is_said(translation: Stacks, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     "name", ["decoder.layers.0.weight_ih", "decoder.convolutions.0.bias"]
 )
-def test_what_is_no_transformer_is_called_by_its_architecture(
+def test_other_models_than_transformers_are_refused_by_their_architecture(
     name: str, tmp_path: Path
 ) -> None:
     options = argparse.Namespace(arch="lstm", adaptive_softmax_cutoff="10,20")
@@ -839,7 +841,7 @@ def test_what_is_no_transformer_is_called_by_its_architecture(
         imported(path, tmp_path / "run")
 
 
-def test_what_is_left_over_names_the_architecture(
+def test_unused_tensors_cause_an_error_that_names_the_architecture(
     translation: Stacks, tmp_path: Path
 ) -> None:
     """A model that writes all words at once has all that a transformer has, and more."""
@@ -849,7 +851,7 @@ def test_what_is_left_over_names_the_architecture(
         imported(path, tmp_path / "run")
 
 
-def test_a_shard_of_weights_is_called_so(tmp_path: Path) -> None:
+def test_a_shard_of_weights_is_recognized(tmp_path: Path) -> None:
     content = {
         "args": argparse.Namespace(arch="transformer"),
         "model": {"encoder.flat_param_0": torch.zeros(30)},
@@ -860,7 +862,7 @@ def test_a_shard_of_weights_is_called_so(tmp_path: Path) -> None:
         imported(path, tmp_path / "run")
 
 
-def test_an_old_bert_of_fairseq_is_no_roberta(tmp_path: Path) -> None:
+def test_an_old_bert_of_fairseq_is_not_taken_for_roberta(tmp_path: Path) -> None:
     state = stack_state(torch.randn(WORDS, DIM), 1, False, 20, True)
     names = {"encoder.lm_head_transform_weight.weight": torch.zeros(DIM, DIM)}
     content = {
@@ -913,7 +915,7 @@ def test_models_whose_tags_are_not_known_are_refused(
             )
 
 
-def test_options_must_fit(
+def test_options_that_do_not_fit_the_model_are_refused(
     translation: dict[str, dict[str, Tensor]], tmp_path: Path
 ) -> None:
     path = save(tmp_path / "model.pt", translation)

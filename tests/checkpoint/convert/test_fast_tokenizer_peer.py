@@ -169,7 +169,7 @@ def write_wordpiece_of(words: list[str], folder: Path) -> str:
 
 
 @pytest.mark.parametrize("variant", NOT_EXPRESSED)
-def test_what_the_library_cannot_express_is_not_written(
+def test_a_tokenizer_that_the_library_cannot_express_is_not_written(
     variant: str, tmp_path: Path
 ) -> None:
     tokenizer = trained(tmp_path, NOT_EXPRESSED[variant])

@@ -88,9 +88,7 @@ def test_two_vocabularies_are_for_one_direction(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_tokenizer")
-def test_what_is_given_must_be_the_vocabulary_of_the_run(
-    toy: Path, tmp_path: Path
-) -> None:
+def test_a_given_vocabulary_must_be_that_of_the_run(toy: Path, tmp_path: Path) -> None:
     run = random_translator("tag", toy, tmp_path / "run")
     folder, again = tmp_path / "theirs", tmp_path / "again"
     export_translator(run, "en", "de", folder)

@@ -54,7 +54,7 @@ KINDS = list(CONFIGS)
 
 @pytest.mark.parametrize("kind", KINDS)
 @torch.no_grad()
-def test_an_imported_model_computes_what_was_published(
+def test_an_imported_model_computes_the_same_as_the_published_one(
     kind: str, tmp_path: Path
 ) -> None:
     weights = write(tmp_path, kind)
@@ -95,7 +95,9 @@ def test_an_imported_model_computes_what_was_published(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_was_published_comes_back_bit_by_bit(kind: str, tmp_path: Path) -> None:
+def test_published_weights_survive_import_and_export_bit_by_bit(
+    kind: str, tmp_path: Path
+) -> None:
     weights = write(tmp_path, kind)
     import_run(tmp_path, tmp_path / "run")
     export_checkpoint(tmp_path / "run", tmp_path / "back", None)
@@ -166,7 +168,7 @@ def test_a_file_without_a_pooler_makes_a_model_without_one(tmp_path: Path) -> No
     ] == ["BertForMaskedLM"]
 
 
-def test_heads_of_tasks_are_left_behind_and_buffers_are_no_weights(
+def test_task_heads_are_not_imported_and_buffers_are_not_weights(
     tmp_path: Path,
 ) -> None:
     weights = tensors("bert") | {"classifier.weight": torch.ones(3, D), "classifier.bias": torch.ones(3),
@@ -208,7 +210,7 @@ def test_old_names_and_tied_second_names(tmp_path: Path) -> None:
     )
 
 
-def test_of_two_biases_that_should_be_one_the_one_that_is_added_is_taken(
+def test_of_two_biases_that_should_be_one_the_one_in_use_is_imported(
     tmp_path: Path,
 ) -> None:
     weights = tensors("albert")
@@ -424,7 +426,7 @@ def test_the_merges_of_gpt(tmp_path: Path) -> None:
     )
 
 
-def test_wordpiece_in_tokenizer_json_and_what_is_said_of_case(tmp_path: Path) -> None:
+def test_wordpiece_in_tokenizer_json_and_the_message_about_case(tmp_path: Path) -> None:
     write(tmp_path, "bert")
     expected = import_run(tmp_path, tmp_path / "one").tokenizer()
     pieces = (tmp_path / "vocab.txt").read_text().split()
@@ -533,7 +535,7 @@ NATIVE = {
         ({"added_tokens": [{"id": 3, "content": "[unused2]", "special": False}]}, "it has added tokens ([unused2])"),
     ],
 )  # fmt: skip
-def test_what_only_the_library_reads_is_named(
+def test_tokenizers_that_only_the_library_can_read_are_named(
     changes: dict[str, Any],
     reason: str,
     tmp_path: Path,
@@ -1030,7 +1032,9 @@ def test_shards_that_do_not_belong_together_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_output_layer_of_its_own_comes_back(kind: str, tmp_path: Path) -> None:
+def test_an_untied_output_layer_survives_import_and_export(
+    kind: str, tmp_path: Path
+) -> None:
     """With tie_word_embeddings false; ELECTRA's discriminator has no output layer."""
     weights = tensors(kind)
     names = {
@@ -1056,7 +1060,7 @@ def test_an_output_layer_of_its_own_comes_back(kind: str, tmp_path: Path) -> Non
     assert_same_tensors(load_file(tmp_path / "back" / "model.safetensors"), weights)
 
 
-def test_folders_that_hold_something_else_are_told_what_to_do(tmp_path: Path) -> None:
+def test_folders_with_other_contents_cause_an_error_with_a_hint(tmp_path: Path) -> None:
     for place in ("cache/snapshots/abc", "trainer/checkpoint-500"):
         (tmp_path / place).mkdir(parents=True)
         write(tmp_path / place, "bert")
@@ -1077,7 +1081,7 @@ def test_folders_that_hold_something_else_are_told_what_to_do(tmp_path: Path) ->
     assert "merge_and_unload" in str(hint)
 
 
-def test_mistakes_on_the_command_line(
+def test_wrong_options_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write(tmp_path, "bert")
@@ -1125,7 +1129,7 @@ def write_albert(folder: Path, model: bytes) -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"version https://git-lfs.github.com/spec/v1\n"]
 )
-def test_what_is_no_sentencepiece_model_is_refused(
+def test_a_file_that_is_not_a_sentencepiece_model_is_refused(
     content: bytes, tmp_path: Path
 ) -> None:
     """SentencePiece itself takes an empty file for a model without pieces."""
@@ -1136,7 +1140,7 @@ def test_what_is_no_sentencepiece_model_is_refused(
         import_folder(tmp_path, tmp_path / "run", ("en",), False)
 
 
-def test_a_sentencepiece_model_with_a_piece_that_is_no_text_is_refused(
+def test_a_sentencepiece_model_with_a_piece_that_is_not_text_is_refused(
     tmp_path: Path,
 ) -> None:
     """SentencePiece itself fails only when it is asked for the piece."""

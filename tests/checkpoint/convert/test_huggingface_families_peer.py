@@ -339,7 +339,7 @@ def test_a_config_without_defaults_is_read_as_their_library_reads_it(
 @pytest.mark.parametrize(
     "kind", ["Bert", "Roberta", "Albert", "XLMRoberta", "OpenAIGPT"]
 )
-def test_what_only_tokenizer_json_says(
+def test_settings_that_only_tokenizer_json_has_are_read(
     kind: str, added: list[str], tmp_path: Path
 ) -> None:
     """The folder that today's library writes has tokenizer.json alone, here with tokens that a user added."""
@@ -467,7 +467,7 @@ def test_settings_count_more_than_the_steps_of_tokenizer_json(
     assert any("tokenizer.json" in note for note in notes[2:]), notes
 
 
-def test_a_frame_of_another_kind_is_named(tmp_path: Path) -> None:
+def test_unusual_special_tokens_around_a_text_are_named(tmp_path: Path) -> None:
     size = wordpiece(tmp_path / "theirs")
     tokenizer = transformers.BertTokenizer.from_pretrained(tmp_path / "theirs")
     tokenizer.save_pretrained(tmp_path / "theirs")
@@ -528,7 +528,7 @@ def test_tokens_that_only_the_map_of_special_tokens_calls_special(
     ],
     ids=str,
 )
-def test_prompts_are_continued_as_by_the_library(
+def test_prompts_are_continued_as_in_the_library(
     vocabulary: Callable[[Path], int],
     peer_class: str,
     config_class: str,
@@ -569,7 +569,7 @@ def test_prompts_are_continued_as_by_the_library(
     ],
     ids=str,
 )
-def test_an_export_of_gpt2_searches_as_what_was_imported(
+def test_an_export_of_gpt2_searches_as_the_imported_model(
     settings: dict[str, Any], tmp_path: Path
 ) -> None:
     """The library reads and writes its settings, and an import of the export reads them, too."""
@@ -660,7 +660,7 @@ def test_a_tokenizer_may_put_a_start_symbol_before_prompts(
     ],
     ids=str,
 )
-def test_prompts_are_continued_with_beams_as_by_the_library(
+def test_prompts_are_continued_with_beams_as_in_the_library(
     settings: dict[str, Any], tmp_path: Path
 ) -> None:
     size = gpt2(tmp_path / "theirs")

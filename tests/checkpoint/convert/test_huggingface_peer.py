@@ -201,7 +201,7 @@ TUNED = [
     TUNED,
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_was_fine_tuned_scores_alike(
+def test_fine_tuned_models_give_the_same_scores(
     family: str, task: str, data: tuple[str, ...], labeled: Path, tmp_path: Path
 ) -> None:
     size = [

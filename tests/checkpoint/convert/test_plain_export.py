@@ -31,7 +31,7 @@ def trained(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_to_masscli_leaves_out_the_optimizer_alone(
+def test_to_masscli_leaves_out_only_the_optimizer(
     trained: Path, tmp_path: Path
 ) -> None:
     assert export(trained, tmp_path / "small", "--to", "masscli") == 0
@@ -122,7 +122,7 @@ def test_to_safetensors_holds_what_is_needed_to_read_it(
         (["--to", "onnx"], "onnx"),
     ],
 )
-def test_requests_that_mean_nothing_are_refused(
+def test_meaningless_requests_are_refused(
     args: list[str],
     words: str,
     toy: Path,

@@ -130,7 +130,9 @@ def test_numbers_that_are_not_finite_are_refused(importer: str, folder: Path) ->
 
 
 @pytest.mark.parametrize("importer", IMPORTERS)
-def test_whole_numbers_are_no_weights(importer: str, folder: Path) -> None:
+def test_tensors_of_whole_numbers_are_refused_as_weights(
+    importer: str, folder: Path
+) -> None:
     error_of, name = IMPORTERS[importer]
     assert (
         error_of(make_whole_numbers, name, folder)
@@ -213,7 +215,7 @@ def test_two_files_with_the_same_tensor_are_refused(folder: Path) -> None:
     assert error.value.message == f"{second}: has {name}, and so has another shard"
 
 
-def test_what_cannot_be_imported_is_sent_the_right_way(
+def test_paths_that_cannot_be_imported_cause_a_hint(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Users of Hugging Face name the file of the weights, and others a run that needs no import."""

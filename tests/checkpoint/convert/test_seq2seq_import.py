@@ -23,7 +23,9 @@ pytestmark = pytest.mark.usefixtures("no_sync")
 
 
 @pytest.mark.parametrize("name", SEQ2SEQ)
-def test_tensors_come_back_bit_by_bit(name: str, tmp_path: Path) -> None:
+def test_tensors_survive_import_and_export_bit_by_bit(
+    name: str, tmp_path: Path
+) -> None:
     tensors = make_seq2seq(name, tmp_path / "theirs")
     languages = SEQ2SEQ[name].languages
     run = str(tmp_path / "run")
@@ -68,7 +70,9 @@ def test_the_names_of_wrappers_change_nothing(wrapper: str, tmp_path: Path) -> N
     assert_same_tensors(again, plain)
 
 
-def test_an_untied_output_layer_of_fsmt_comes_back(tmp_path: Path) -> None:
+def test_an_untied_output_layer_of_fsmt_survives_import_and_export(
+    tmp_path: Path,
+) -> None:
     """Its name is fairseq's, and not that of the other families."""
     folder, name = tmp_path / "theirs", "model.decoder.output_projection.weight"
     tensors = make_seq2seq("fsmt", folder)
@@ -121,7 +125,7 @@ def test_the_number_of_positions_may_be_missing(name: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("name", SEQ2SEQ)
-def test_text_comes_back_and_is_framed_as_in_the_family(
+def test_text_survives_encoding_and_has_the_special_tokens_of_the_family(
     name: str, tmp_path: Path
 ) -> None:
     make_seq2seq(name, tmp_path / "theirs")
@@ -345,7 +349,7 @@ def test_settings_of_config_json_do_not_count_beside_generation_config_json(
     assert empty.framing().decoder_start("de") == 5
 
 
-def test_settings_of_a_search_that_are_not_taken_over_are_named(tmp_path: Path) -> None:
+def test_search_settings_that_are_not_imported_are_named(tmp_path: Path) -> None:
     make_seq2seq("bart", tmp_path / "theirs")
     change(
         "config.json", do_sample=True, temperature=0.5, num_beam_groups=3, max_length=20
@@ -389,7 +393,7 @@ def test_tags_of_languages_are_found_in_any_file_that_lists_their_ids(
     assert found.size == expected.size
 
 
-def test_of_lengths_that_contradict_each_other_the_maximum_counts(
+def test_where_lengths_contradict_each_other_the_maximum_counts(
     tmp_path: Path,
 ) -> None:
     """Hugging Face's library warns of such settings, and ends an output at its maximum.

@@ -182,7 +182,7 @@ def logits_distance(peer: Any, run: Checkpoint, name: str) -> float:
 
 @pytest.mark.parametrize("changes", ODD, ids=range(5))
 @pytest.mark.parametrize("name", FAMILIES)
-def test_an_imported_model_computes_the_same_and_comes_back(
+def test_an_imported_model_computes_the_same_and_can_be_exported_unchanged(
     name: str, changes: dict[str, Any], tmp_path: Path
 ) -> None:
     _, model_type, _, languages, _ = FAMILIES[name]
@@ -693,7 +693,7 @@ def test_a_tokenizer_in_one_file_has_the_same_ids(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["bart", "marian", "mbart50"])
 @pytest.mark.parametrize("file", ["generation_config.json", "config.json"])
-def test_a_decoder_begins_as_theirs_where_no_setting_says_how(
+def test_without_settings_a_decoder_starts_as_in_the_library(
     file: str, name: str, tmp_path: Path
 ) -> None:
     """Their library takes bos_token_id of the file that says how to search, whatever the other file says."""
@@ -842,7 +842,7 @@ def test_other_names_of_generation_settings(tmp_path: Path) -> None:
     ids=str,
 )
 @pytest.mark.parametrize("name", ["bart", "marian-two"])
-def test_the_imported_search_finds_what_theirs_finds(
+def test_the_imported_search_gives_the_outputs_of_the_library(
     name: str, settings: dict[str, Any], beam: int | None, tmp_path: Path
 ) -> None:
     """At most --beam is given on the command line, and outputs may be empty, as there."""
@@ -881,7 +881,7 @@ def test_the_imported_search_finds_what_theirs_finds(
     assert compared
 
 
-def test_what_a_search_there_does_besides_is_named(tmp_path: Path) -> None:
+def test_search_settings_without_a_counterpart_are_named(tmp_path: Path) -> None:
     """A token that is forced at the start, another end symbol, and settings of newer versions."""
     make_peer("bart", tmp_path / "theirs", {})
     path = tmp_path / "theirs" / "generation_config.json"
@@ -938,7 +938,9 @@ def test_words_that_were_added_are_matched_in_text(
         assert tokenizer.encode(line, languages[0]) == expected, line
 
 
-def test_added_words_that_no_file_can_be_read_with_are_named(tmp_path: Path) -> None:
+def test_added_words_that_cannot_be_read_from_any_file_are_named(
+    tmp_path: Path,
+) -> None:
     folder = tmp_path / "theirs"
     make_peer("marian", folder, {"padded": 2})
     size = json.loads((folder / "config.json").read_text())["vocab_size"]

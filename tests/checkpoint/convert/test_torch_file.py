@@ -215,7 +215,7 @@ def write_zip(path: Path, content: Any, numbers: bytes, **changes: Any) -> None:
         ({"compression": zipfile.ZIP_DEFLATED}, "compressed"),
     ],
 )
-def test_a_tensor_must_have_its_numbers(
+def test_a_tensor_without_all_of_its_numbers_is_refused(
     changes: dict[str, Any], reason: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "model.pt"

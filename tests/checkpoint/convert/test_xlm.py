@@ -170,7 +170,7 @@ def test_the_loss_of_mass_is_that_of_the_original(
 @peer_samples
 @pytest.mark.parametrize("name", BOTH)
 @pytest.mark.parametrize(("beam", "key"), [(1, "greedy"), (3, "beam3")])
-def test_search_finds_what_the_original_finds(
+def test_search_gives_the_outputs_of_the_original(
     name: str, beam: int, key: str, runs: Path
 ) -> None:
     checkpoint, stored = imported(name, runs), expected(name)
@@ -223,7 +223,9 @@ def test_what_is_not_supported_is_refused_by_name(tmp_path: Path) -> None:
 
 @peer_samples
 @pytest.mark.parametrize("name", ["sample", "sample-english-only"])
-def test_training_goes_on_from_the_loss_of_the_original(name: str, runs: Path) -> None:
+def test_training_continues_from_the_loss_of_the_original(
+    name: str, runs: Path
+) -> None:
     checkpoint, stored = imported(name, runs), expected(name)
     case = {
         key.rpartition(".")[2]: value
@@ -426,7 +428,7 @@ def test_files_with_other_choices(
     )
 
 
-def test_an_encoder_has_no_cross_attention_that_could_be_of_another_setting(
+def test_an_encoder_is_read_whatever_the_setting_of_cross_attention(
     tmp_path: Path,
 ) -> None:
     words = [*XLM_SPECIAL, "a", "b"]
@@ -571,7 +573,7 @@ def test_containers_numbers_and_sinusoids_of_other_writers(
     assert torch.equal(table, stored.float())
 
 
-def test_options_must_fit(tmp_path: Path) -> None:
+def test_options_that_do_not_fit_the_model_are_refused(tmp_path: Path) -> None:
     words = [
         "<s>",
         "</s>",

@@ -113,7 +113,7 @@ def test_text_is_prepared_as_its_tokenizer_does(
     assert " ".join(found) == pieces
 
 
-def test_a_classifier_has_its_body_taken(
+def test_a_classifier_is_imported_without_its_head(
     state: dict[str, Tensor], tmp_path: Path
 ) -> None:
     body = {name: t for name, t in state.items() if not name.startswith("pred_layer")}
@@ -148,7 +148,7 @@ def test_a_classifier_has_its_body_taken(
         ({"layer_norm_eps": 0.0}, ["en"], "config.json: layer_norm_eps: must be above"),
     ],
 )
-def test_what_does_not_fit_is_named(
+def test_sizes_that_contradict_the_weights_are_named(
     config: dict[str, Any],
     languages: list[str],
     message: str,

@@ -389,7 +389,7 @@ def test_fairseq_preprocess(
     assert "--srcdict: has no counterpart" in notes(text)
 
 
-def test_a_tuple_may_have_lost_its_quotes() -> None:
+def test_a_tuple_without_quotes_is_understood() -> None:
     for betas in ("'(0.9, 0.98)'", "(0.9, 0.98)", "(0.9,0.98)"):
         given = parse_foreign(
             f"fairseq-train data --arch transformer --adam-betas {betas} --lr 5e-4"
@@ -560,7 +560,7 @@ def test_mistakes(
     )
 
 
-def test_a_value_with_spaces_stays_one_word() -> None:
+def test_a_value_with_spaces_stays_one_argument() -> None:
     trained = converted(
         "fairseq-train 'data bin/x' --arch transformer --save-dir 'my runs/a' "
         "--restore-file 'old runs/checkpoint_best.pt'"
@@ -575,7 +575,7 @@ def test_a_value_with_spaces_stays_one_word() -> None:
     assert reloaded.options["--init-decoder-from"] == "c d"
 
 
-def test_a_launcher_without_its_number_is_no_error() -> None:
+def test_a_launcher_without_a_number_of_processes_is_accepted() -> None:
     assert converted("torchrun --nproc-per-node train.py").processes is None
     assert converted("torchrun --nproc-per-node 4 train.py").processes == "4"
 
@@ -588,7 +588,9 @@ def test_a_launcher_without_its_number_is_no_error() -> None:
         ("--share-all-embeddings", "tied", "--tie-output"),
     ],
 )
-def test_what_fairseq_shares_is_shared(flags: str, embeddings: str, tied: str) -> None:
+def test_weights_that_fairseq_shares_are_shared(
+    flags: str, embeddings: str, tied: str
+) -> None:
     """By default nothing is shared there, but everything here."""
     options = converted(
         f"fairseq-train d {flags} --arch transformer_iwslt_de_en"

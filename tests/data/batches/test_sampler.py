@@ -99,7 +99,7 @@ def test_the_order_is_a_function_of_seed_and_epoch(windows: bool) -> None:
     )  # short and long come mixed
 
 
-def test_one_can_begin_anywhere(windows: bool) -> None:
+def test_the_order_can_be_entered_at_any_position(windows: bool) -> None:
     """From every tenth position on, the next batches are those of an unbroken walk."""
     position, walk = Position(), []
     made = make()
@@ -122,7 +122,7 @@ def test_rows_that_are_too_long_are_left_out_and_counted(windows: bool) -> None:
     assert sorted(itertools.chain(*epoch(made, 3))) == np.flatnonzero(fits).tolist()
 
 
-def test_a_window_without_any_row_is_stepped_over(
+def test_a_window_without_any_row_is_skipped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sampler, "WINDOW", 16)
@@ -146,7 +146,7 @@ def test_the_number_of_batches_is_estimated_from_a_window(windows: bool) -> None
     )
 
 
-def test_what_cannot_be_batched_is_refused() -> None:
+def test_examples_that_cannot_be_batched_are_refused() -> None:
     with pytest.raises(MasscliError) as error:
         make(BatchLimits(38))
     assert (
@@ -285,7 +285,7 @@ def test_workers_change_nothing(toy: Path) -> None:
     assert found[0] == found[1]
 
 
-def test_workers_outlive_the_signals_that_are_meant_for_the_loop(toy: Path) -> None:
+def test_workers_survive_signals_that_are_meant_for_the_loop(toy: Path) -> None:
     """A terminal sends Ctrl-C, a scheduler SIGTERM, to the workers too."""
     samplers, batch_builders = streams(toy)
     made = load(

@@ -206,7 +206,9 @@ def test_a_question_in_each_line_is_read_as_in_a_file_of_squad(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("text", ['[{"a": "x"}]\n', '[\n {"a": "x"}\n]\n'])
-def test_an_array_is_told_how_it_becomes_lines(text: str, tmp_path: Path) -> None:
+def test_a_json_array_causes_a_hint_how_to_convert_it_to_lines(
+    text: str, tmp_path: Path
+) -> None:
     with pytest.raises(MasscliError) as caught:
         list(read_records(save(tmp_path / "x", text), "jsonl"))
     assert "jq -c '.[]' makes such lines" in (caught.value.hint or "")
@@ -225,7 +227,7 @@ def test_turns_may_end_as_in_dailydialog(tmp_path: Path) -> None:
     ]
 
 
-def test_blank_lines_at_the_end_of_jsonl_are_no_examples(tmp_path: Path) -> None:
+def test_blank_lines_at_the_end_of_jsonl_are_not_examples(tmp_path: Path) -> None:
     path = save(tmp_path / "x.jsonl", '{"a": "x"}\n{"a": ""}\n\n \n')
     assert [(r.line, r.texts["a"]) for r in read_records(path, "jsonl")] == [
         (1, "x"),
@@ -245,7 +247,7 @@ def test_aligned_files_must_be_of_one_length(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("text", "words"), COMMENTED.items())
-def test_comments_are_no_words_and_words_no_comments(
+def test_comments_are_not_words_and_words_are_not_comments(
     text: str, words: list[str], tmp_path: Path
 ) -> None:
     column = "2" if "1-2" in text else "1"
@@ -307,7 +309,7 @@ def test_ranges_empty_nodes_and_blank_lines_are_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fields", "start"), [({"id": None}, 0), ({}, 0.5), ({}, True), ({}, "x")]
 )
-def test_numbers_and_ids_of_questions_are_not_bent(
+def test_invalid_numbers_and_ids_of_questions_are_refused(
     fields: dict[str, None], start: object, tmp_path: Path
 ) -> None:
     answer = {"text": "a", "answer_start": start}
@@ -326,7 +328,7 @@ def test_numbers_and_ids_of_questions_are_not_bent(
     assert record.texts["id"] == "7"
 
 
-def test_a_question_that_is_no_object_is_named(tmp_path: Path) -> None:
+def test_a_question_that_is_not_an_object_is_named(tmp_path: Path) -> None:
     path = save(
         tmp_path / "x.json",
         json.dumps({"data": [{"paragraphs": [{"context": "a", "qas": ["x"]}]}]}),
@@ -338,7 +340,7 @@ def test_a_question_that_is_no_object_is_named(tmp_path: Path) -> None:
     )
 
 
-def test_a_space_that_does_not_break_is_part_of_a_word(tmp_path: Path) -> None:
+def test_a_non_breaking_space_is_part_of_a_word(tmp_path: Path) -> None:
     """Between columns that spaces separate, too."""
     for text in ("10\u00a0000 NUM\na O\n", "10\u00a0000\tNUM\na\tO\n"):
         assert [

@@ -135,7 +135,7 @@ def toy(draw: random.Random) -> tuple[str, list[str], int]:
 
 
 @pytest.mark.parametrize("kind", ["swag", "race"])
-def test_they_are_learned_and_predicted_as_they_are(
+def test_swag_and_race_are_learned_and_predicted_without_conversion(
     kind: str, labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     draw, places, gold = random.Random(kind), {}, list[int]()
@@ -297,7 +297,7 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(("kind", "text", "message"), BROKEN)
-def test_what_is_broken_is_named(
+def test_broken_rows_are_named(
     kind: str, text: str, message: str, tmp_path: Path
 ) -> None:
     (tmp_path / "x").write_text(text, encoding="utf-8")

@@ -132,7 +132,7 @@ def test_mistakes(
     assert not (tmp_path / "new/manifest.json").exists()
 
 
-def test_what_has_no_effect_is_named(
+def test_options_without_effect_are_named(
     texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert (

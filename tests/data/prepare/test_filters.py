@@ -87,7 +87,7 @@ def test_lines_of_valid_and_test_are_counted(text: Path) -> None:
     assert kept["train.en"]["in valid or test"] >= 1
 
 
-def test_they_are_dropped_if_asked_for(text: Path) -> None:
+def test_held_out_lines_are_dropped_on_request(text: Path) -> None:
     lost, kept = dropped(text, drop_held_out=True)
     assert lost["train.en-de"] == {"in valid or test": 1} and not any(kept.values())
     held = {"", *(text / "valid.en").read_text().split("\n")}
@@ -171,7 +171,7 @@ def test_filters_without_effect_are_named(
     ]
 
 
-def test_copies_are_dropped_where_nothing_else_is_looked_for(text: Path) -> None:
+def test_copies_are_dropped_without_any_other_filter(text: Path) -> None:
     lost, _ = dropped(text, validpref=None, drop_copies=True)
     assert [reasons for reasons in lost.values() if reasons] == [{"copy": 1}]
 

@@ -155,7 +155,7 @@ def test_more_parts_than_chunks(text: Path, vocabulary: str) -> None:
     assert contents(Path("merged")) == contents(Path("whole"))
 
 
-def test_a_part_that_was_interrupted_goes_on(
+def test_an_interrupted_part_is_continued(
     vocabulary: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = [*OPTIONS[0], "--spm-model", vocabulary, "--part", "1/2"]
@@ -243,7 +243,7 @@ def test_merging_says_what_a_single_run_says(
     assert [line for line in joined if "train.en" in line] == said
 
 
-def test_a_part_is_no_place_for_the_result(
+def test_the_result_cannot_be_written_into_a_part(
     vocabulary: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = ["--mono", "en=books.en.gz", "--spm-model", vocabulary]

@@ -368,7 +368,7 @@ def test_monolingual_text_to_validate_on(text: Path) -> None:
     assert len(data.monolingual("valid", "en")) == len(data.monolingual("train", "en"))
 
 
-def test_fairseqs_names(text: Path) -> None:
+def test_the_file_names_of_fairseq(text: Path) -> None:
     prefixes = Path(f"{text / 'valid'},{text / 'test'}")
     data = DataFolder.open(
         made(
@@ -402,7 +402,7 @@ def test_shards_are_bounded(text: Path, monkeypatch: pytest.MonkeyPatch) -> None
     }
 
 
-def test_ids_take_four_bytes_where_two_do_not_suffice(
+def test_ids_take_four_bytes_if_two_are_not_enough(
     text: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     two = DataFolder.open(made(config(text))).monolingual("train", "en")
@@ -445,7 +445,7 @@ def test_an_old_vocabulary_is_used_again(text: Path) -> None:
         ({}, None),
     ],
 )
-def test_what_a_given_vocabulary_has_decided(
+def test_text_options_of_a_given_vocabulary_hold_and_others_are_refused(
     options: dict[str, object], message: str | None, text: Path
 ) -> None:
     """The text options of a folder that is named hold without being said; to say another one would change nothing."""
@@ -629,7 +629,7 @@ def steps(monkeypatch: pytest.MonkeyPatch, visit: Callable[[], None]) -> None:
 @pytest.mark.usefixtures("small_chunks")
 @pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize("stride", [31, pytest.param(1, marks=pytest.mark.slow)])
-def test_killed_anywhere_the_same_command_ends_the_same(
+def test_a_run_killed_anywhere_is_resumed_to_the_same_result(
     text: Path, monkeypatch: pytest.MonkeyPatch, overwrite: bool, stride: int
 ) -> None:
     monkeypatch.setattr(pipeline, "SECONDS_BETWEEN_STATES", 0.0)
@@ -694,7 +694,9 @@ if __name__ == "__main__":
 """
 
 
-def test_kill_nine_with_workers(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_run_with_workers_is_resumed(
+    text: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(chunks, "CHUNK_BYTES", 2000)
     for language in ("en", "de"):
         save(text / f"train.{language}", sentences(language, 2000))
@@ -768,7 +770,7 @@ def test_a_damaged_manifest_of_an_earlier_run_is_made_again(
 # What is already there
 
 
-def test_what_is_up_to_date_is_left_alone(
+def test_a_folder_that_is_up_to_date_is_left_alone(
     text: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(config(text))
@@ -788,7 +790,7 @@ def test_what_is_up_to_date_is_left_alone(
 
 
 @pytest.mark.parametrize("change", ["text", "settings"])
-def test_what_was_made_otherwise_is_replaced_only_when_told(
+def test_a_folder_of_other_data_is_replaced_only_on_request(
     text: Path, change: str
 ) -> None:
     run(config(text))
@@ -939,7 +941,7 @@ def test_empty_and_blank_files(text: Path) -> None:
         ),
     ],
 )
-def test_options_that_make_no_sense(
+def test_meaningless_options_are_refused(
     text: Path,
     monkeypatch: pytest.MonkeyPatch,
     options: dict[str, object],
@@ -971,7 +973,7 @@ def test_the_option_that_dropped_all_lines_is_named(
     assert fails(config(text, pairs_as_mono=False, **options))[1] == hint
 
 
-def test_filters_of_lines_do_nothing_with_tables_alone(
+def test_filters_of_lines_have_no_effect_on_tables(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from masscli.__main__ import run
@@ -998,7 +1000,7 @@ def test_filters_of_lines_do_nothing_with_tables_alone(
         )
 
 
-def test_a_mistake_on_standard_input_leaves_nothing_behind(
+def test_invalid_standard_input_leaves_nothing_behind(
     text: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"good\nb\xff\n")))
@@ -1009,7 +1011,7 @@ def test_a_mistake_on_standard_input_leaves_nothing_behind(
     assert not (text / "data").exists()
 
 
-def test_one_language_is_no_pair(text: Path) -> None:
+def test_a_pair_of_one_language_is_refused(text: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         config(text, langs=(), source_lang="en", target_lang="en")
     assert "target_lang" in str(caught.value)
@@ -1030,7 +1032,7 @@ def test_another_form_of_a_file_that_is_not_read_is_named(
     assert err.count("another form") == 1
 
 
-def test_line_ends_of_an_old_mac_are_pointed_out(
+def test_line_ends_of_an_old_mac_are_reported(
     text: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = text / "old.en"
@@ -1046,7 +1048,7 @@ def test_line_ends_of_an_old_mac_are_pointed_out(
     assert err.count("carriage returns") == 1
 
 
-def test_same_text_on_both_sides_is_pointed_out(
+def test_identical_sides_are_reported(
     text: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     save(text / "train.de", sentences("en", 300))
@@ -1055,7 +1057,7 @@ def test_same_text_on_both_sides_is_pointed_out(
     assert warning in capsys.readouterr().err
 
 
-def test_text_that_counts_twice_is_pointed_out(
+def test_text_that_is_read_twice_is_reported(
     text: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As text of one language, by its contents; a validation set may also be one of a pair."""
@@ -1079,7 +1081,7 @@ def test_text_that_counts_twice_is_pointed_out(
         assert found == (said if pairs_as_mono else said[:1])
 
 
-def test_many_unknown_pieces_are_pointed_out(
+def test_many_unknown_pieces_are_reported(
     text: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     save(text / "valid.de", ["世 界"] * 20)

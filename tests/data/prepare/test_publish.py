@@ -22,7 +22,7 @@ def test_a_folder_that_vanishes_does_not_hide_why_the_work_ended(
     assert not folder.exists()
 
 
-def test_what_failed_leaves_no_new_folder_and_no_file_of_another(
+def test_a_failure_leaves_neither_a_new_folder_nor_files_in_an_old_one(
     tmp_path: Path,
 ) -> None:
     folder, old = tmp_path / "new" / "data", tmp_path / "old"

@@ -32,7 +32,7 @@ def test_few_changed_lines_are_not_worth_a_warning(tmp_path: Path) -> None:
     )
 
 
-def test_lower_case_and_normalization_are_no_changes(tmp_path: Path) -> None:
+def test_lower_case_and_normalization_do_not_count_as_changes(tmp_path: Path) -> None:
     (tmp_path / "a.en").write_text(
         "A Man runs, and “Two” Dogs sleep .\nA Dog’s House.\n" * 10
     )

@@ -41,7 +41,7 @@ def test_a_vocabulary_is_made_of_the_words_of_conllu_alone(tmp_path: Path) -> No
     ) == ["the dog sees"]
 
 
-def test_what_is_not_read_of_labeled_files_is_counted_and_said(
+def test_unread_parts_of_labeled_files_are_counted_and_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = save(
@@ -74,7 +74,7 @@ def test_text_with_the_name_of_labeled_examples_is_named(
     )
 
 
-def test_held_out_examples_that_stand_in_training_are_counted(
+def test_held_out_examples_that_are_also_in_training_are_counted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """By their text, whatever their number and their label are."""
@@ -100,7 +100,7 @@ def test_held_out_examples_that_stand_in_training_are_counted(
     [("gj04\t1\t*\tour friends won't buy this .", "1"), ("yes\ta sentence of six words here", "a sentence of six words here"),
      ("id\t#1 String\tquality", None)],
 )  # fmt: skip
-def test_a_first_line_that_reads_like_an_example_is_remarked(
+def test_a_first_line_that_looks_like_an_example_is_reported(
     first: str, odd: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """CoLA is distributed without names of columns."""
@@ -185,7 +185,7 @@ def test_empty_texts_are_counted(
     assert err.count("are empty") == 1
 
 
-def test_quotes_of_csv_in_a_file_of_tabs_are_pointed_out(
+def test_quotes_of_csv_in_a_file_of_tabs_are_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As programs for tables write them, which double a quote in a text; other quotes are text."""

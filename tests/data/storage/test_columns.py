@@ -127,7 +127,7 @@ def test_selections_and_slices(
     ]
 
 
-def test_a_chain_is_one_column(tmp_path: Path) -> None:
+def test_concatenated_columns_are_one_column(tmp_path: Path) -> None:
     a = column(tmp_path, [[1], [2, 2]], name="a", documents=[0, 1])
     empty = column(tmp_path, [], name="empty")
     b = column(tmp_path, [[3], [], [4]], name="b", documents=[0, 2], limit=2)
@@ -146,7 +146,7 @@ def test_a_row_is_a_copy(tmp_path: Path) -> None:
     assert found[0].tolist() == [1, 2] and found[0].dtype == np.int64
 
 
-def test_a_column_travels_without_its_contents(tmp_path: Path) -> None:
+def test_a_column_is_pickled_without_its_contents(tmp_path: Path) -> None:
     found = column(tmp_path, [[n % 100] * 50 for n in range(2000)])
     assert found[1999].tolist() == [99] * 50 and len(found.lengths()) == 2000
     sent = pickle.dumps(found)
@@ -337,7 +337,7 @@ def test_text_that_is_not_utf8_is_named(tmp_path: Path) -> None:
 
 @any_folder
 @given(position=st.integers(0, 159), value=st.integers(0, 255))
-def test_no_byte_of_an_index_can_do_harm(
+def test_no_changed_byte_of_an_index_causes_harm(
     tmp_path: Path, position: int, value: int
 ) -> None:
     """Change any one byte: the column says so, or reads as some column; it never fails in another way."""

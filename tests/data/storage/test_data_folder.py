@@ -36,7 +36,7 @@ def test_importing_it_needs_no_tokenizer_and_no_preprocessing() -> None:
     assert [name for name in heavy if name in modules] == []
 
 
-def test_what_is_no_data_folder(tmp_path: Path) -> None:
+def test_folders_that_are_not_data_folders_are_refused(tmp_path: Path) -> None:
     def message(path: Path) -> tuple[str, str | None]:
         with pytest.raises(MasscliError) as caught:
             DataFolder.open(path)
@@ -228,7 +228,7 @@ def test_deep_json_is_a_damaged_manifest(data: Path) -> None:
     )
 
 
-def test_numbers_of_tables_that_cannot_be(data: Path) -> None:
+def test_impossible_numbers_of_tables_are_refused(data: Path) -> None:
     columns = {}
     for table in DataFolder.open(data).manifest.tables:
         columns.update({field.name: field.column for field in table.fields})

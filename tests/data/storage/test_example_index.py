@@ -45,7 +45,7 @@ def test_the_file_is_made_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 12, 60, 135])
-def test_a_file_that_is_not_whole_is_made_again(tmp_path: Path, size: int) -> None:
+def test_an_incomplete_file_is_made_again(tmp_path: Path, size: int) -> None:
     make = Maker()
     open_index(tmp_path, "x", 3, DTYPE, make)
     content = (tmp_path / ".x").read_bytes()

@@ -138,7 +138,7 @@ def test_every_format_is_found_again(data: DataFolder) -> None:
         )
 
 
-def test_what_a_foreign_vocabulary_does_not_know_is_said(
+def test_pieces_that_a_foreign_vocabulary_lacks_are_reported(
     data: DataFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     texts = ["the cat", "\u0436\u0443\u043a the \u0444"]
@@ -196,7 +196,7 @@ def test_questions_share_their_text_and_know_the_place_of_every_piece(
     ]
 
 
-def test_a_letter_that_is_normalised_lends_its_place_to_all_its_pieces(
+def test_all_pieces_of_a_normalized_letter_cover_it(
     data: DataFolder,
 ) -> None:
     ids, begins, ends = encode_with_offsets(data.tokenizer(), "the ﬁne dog", "en")
@@ -232,7 +232,7 @@ def test_a_table_in_memory_is_the_one_on_disk(data: DataFolder, tmp_path: Path) 
             ], column
 
 
-def test_a_folder_lends_its_vocabulary_as_it_is(
+def test_the_vocabulary_of_a_folder_is_reused_unchanged(
     data: DataFolder, tmp_path: Path
 ) -> None:
     save(tmp_path / "a.tsv", TSV)
@@ -261,7 +261,7 @@ def test_a_folder_lends_its_vocabulary_as_it_is(
     )
 
 
-def test_text_and_tables_live_in_one_folder(tmp_path: Path) -> None:
+def test_text_and_tables_can_share_a_folder(tmp_path: Path) -> None:
     save(tmp_path / "mono.en", "the old dog sees a small house and the garden\n" * 40)
     save(tmp_path / "a.tsv", TSV)
     mono, table = f"en={tmp_path / 'mono.en'}", str(tmp_path / "a.tsv")
@@ -325,7 +325,7 @@ OPTIONS: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("options", "message"), OPTIONS)
-def test_options_that_make_no_sense(
+def test_meaningless_options_are_refused(
     options: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     a = str(save(tmp_path / "a.tsv", TSV))
@@ -381,7 +381,7 @@ def test_a_broken_row_leaves_nothing_half_written(
     assert DataFolder.open(tmp_path / "data").splits() == ("train", "valid")
 
 
-def test_a_missing_split_is_said(data: DataFolder) -> None:
+def test_a_missing_split_is_named(data: DataFolder) -> None:
     with pytest.raises(MasscliError) as caught:
         data.table("tsv", "test")
     assert (caught.value.message, caught.value.hint) == (
@@ -409,7 +409,7 @@ def test_only_text_can_be_chosen_as_text(
     table.require("Question", "--text-columns")
 
 
-def test_surfaces_are_the_pieces_without_their_mark(data: DataFolder) -> None:
+def test_piece_texts_are_the_pieces_without_their_marker(data: DataFolder) -> None:
     tokenizer: Tokenizer = data.tokenizer()
     assert "".join(tokenizer.piece_texts(tokenizer.encode("the dog", "en"))) == "thedog"
 

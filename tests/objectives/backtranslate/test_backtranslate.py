@@ -154,7 +154,7 @@ def test_the_source_is_what_generate_would_write_and_the_target_is_real(
     )
 
 
-def test_what_is_made_depends_on_the_example_and_the_epoch_alone(
+def test_synthetic_sources_depend_only_on_example_and_epoch(
     data: DataFolder, framing: Framing
 ) -> None:
     noisy = {
@@ -178,7 +178,7 @@ def test_what_is_made_depends_on_the_example_and_the_epoch_alone(
 
 
 @torch.no_grad()
-def test_what_is_sampled_is_drawn_from_the_model(
+def test_sampled_sources_are_drawn_from_the_model(
     data: DataFolder, framing: Framing
 ) -> None:
     """How often the likeliest piece comes first is how likely it is; of several draws the best would be it far more often."""
@@ -213,7 +213,7 @@ def test_what_is_sampled_is_drawn_from_the_model(
     )
 
 
-def test_only_pieces_seen_in_the_language_are_written(
+def test_only_pieces_of_the_language_are_generated(
     data: DataFolder, framing: Framing
 ) -> None:
     counts = count_pieces(data.monolingual("train", "en"), data.vocab.size)
@@ -232,7 +232,7 @@ def test_only_pieces_seen_in_the_language_are_written(
     assert all(counts[i] >= 5 for row in bound for i in row[:-1])
 
 
-def test_the_searching_copy_is_the_model_in_another_type(data: DataFolder) -> None:
+def test_the_inference_copy_is_the_model_in_another_dtype(data: DataFolder) -> None:
     model = make(data)
     assert inference_copy(model) is model
     model.compute_dtype = torch.bfloat16
@@ -265,7 +265,7 @@ def watched(
     return figures, drift.training_warnings(figures)
 
 
-def test_healthy_output_is_no_concern() -> None:
+def test_healthy_output_causes_no_warning() -> None:
     figures, concerns = watched(
         [[0, 1, 9], [2, 3, 4]], [[5, 6, 9], [7, 8, 5]], [False, False]
     )
@@ -292,7 +292,7 @@ def test_healthy_output_is_no_concern() -> None:
         ([[5, 6, 7], [5, 6, 7]], ["back-translation collapses (0% of the outputs differ from all others)"]),
     ],
 )  # fmt: skip
-def test_failures_are_told_by_name(
+def test_failures_are_reported_by_name(
     outputs: list[list[int]], expected: list[str]
 ) -> None:
     assert watched([[0, 1, 9], [2, 3, 4]], outputs, [False, False])[1] == expected
@@ -315,7 +315,7 @@ def test_a_third_language_is_the_wrong_one() -> None:
     assert figures == [1.0, 0.0]
 
 
-def test_output_that_does_not_end_is_told() -> None:
+def test_output_that_does_not_end_is_reported() -> None:
     assert watched([[0, 1]], [[5, 6]], [True])[1] == [
         "back-translation does not end (100% of the outputs reach the length limit)"
     ]
@@ -335,7 +335,7 @@ def test_a_continued_run_makes_the_same_sources(toy: Path, tmp_path: Path) -> No
     ) and 0 < steps(whole)[-1].generation_share < 1
 
 
-def test_what_was_made_is_learned_from_again(
+def test_synthetic_batches_are_reused(
     toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Three updates of a list of micro-batches: it is made once, saves wait for the third, and a run may be stopped at any moment."""
@@ -370,7 +370,7 @@ def test_what_was_made_is_learned_from_again(
         recipe(toy, tmp_path, "train.batch_reuse=3", "train.max_update=10")
 
 
-def test_a_search_without_memory_is_done_in_pieces(
+def test_a_search_that_runs_out_of_memory_is_repeated_in_parts(
     toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exact = (*EXACT, "train.max_update=3")
@@ -391,7 +391,7 @@ def test_a_search_without_memory_is_done_in_pieces(
     assert far(tmp_path / "plain", tmp_path / "scarce") < 2e-5
 
 
-def test_validation_goes_there_and_back(toy: Path, tmp_path: Path) -> None:
+def test_validation_translates_there_and_back(toy: Path, tmp_path: Path) -> None:
     asked = (
         "valid.eval_roundtrip=true",
         "valid.eval_bleu=true",
@@ -430,7 +430,7 @@ def test_validation_goes_there_and_back(toy: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("begins", "expected"), [("", 0.0), ("x ", 100.0)])
-def test_what_copies_does_not_come_back(
+def test_copies_do_not_count_as_round_trips(
     begins: str,
     expected: float,
     toy: Path,
@@ -474,7 +474,7 @@ def test_what_copies_does_not_come_back(
 
 
 @pytest.mark.parametrize(("begins", "expected"), [("", 0.0), ("x ", 100.0)])
-def test_a_copy_is_known_however_it_is_spelt(
+def test_a_copy_is_recognized_whatever_its_spelling(
     begins: str,
     expected: float,
     toy: Path,
@@ -583,7 +583,7 @@ def test_romanian_without_marks_is_compared_without_marks(
     )
 
 
-def test_what_is_sampled_has_a_temperature_and_validation_none(
+def test_sampling_has_a_temperature_and_validation_does_not_sample(
     toy: Path, tmp_path: Path
 ) -> None:
     options = {"sampling_share": 1.0, "temperature": 0.7}
@@ -601,7 +601,9 @@ def test_what_is_sampled_has_a_temperature_and_validation_none(
         BacktranslateOptions(temperature=0.7)
 
 
-def test_no_piece_that_may_be_written(toy: Path, tmp_path: Path) -> None:
+def test_a_language_without_allowed_pieces_is_refused(
+    toy: Path, tmp_path: Path
+) -> None:
     streams = {
         name: {**stream, "objective": {**stream["objective"], "min_piece_count": 10**6}}
         for name, stream in BOTH.items()
@@ -614,7 +616,7 @@ def test_no_piece_that_may_be_written(toy: Path, tmp_path: Path) -> None:
     )
 
 
-def test_generating_writes_only_pieces_that_are_often_seen(
+def test_generate_uses_only_frequent_pieces_with_min_piece_count(
     data: DataFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Of a model that knows nothing, and would write anything."""
@@ -662,7 +664,7 @@ def test_generating_writes_only_pieces_that_are_often_seen(
     )
 
 
-def test_a_stream_that_weighs_nothing_is_not_drawn(toy: Path, tmp_path: Path) -> None:
+def test_a_stream_of_weight_0_is_not_sampled(toy: Path, tmp_path: Path) -> None:
     streams = {"mass": {"dataset": "en", "objective": {"name": "mass"}},
                "denoise": {"dataset": "en", "objective": {"name": "denoise"}, "loss_weight": "0:1,3:0", "sampling_weight": 9}}  # fmt: skip
     found = steps(train(recipe(toy, tmp_path, "train.max_update=8", streams=streams)))
@@ -680,7 +682,7 @@ def composed(toy: Path, *args: str) -> dict[str, StreamConfig]:
     return recipe_of(str(toy), "--task", "backtranslate", *args).stream
 
 
-def test_streams_follow_from_languages_and_what_stands_beside_them(toy: Path) -> None:
+def test_streams_follow_from_languages_and_auxiliary_objectives(toy: Path) -> None:
     plain = composed(toy, "--langs", "en,de", "--min-piece-count", "3")
     assert {name: s.dataset for name, s in plain.items()} == {
         "backtranslate-en-de": "en-de",
@@ -729,7 +731,7 @@ def synthetic(toy: Path, folder: Path, langs: tuple[str, str], tokenizer: Path) 
     return folder / "synthetic"
 
 
-def test_translations_made_offline_are_learned_beside_in_one_direction(
+def test_offline_translations_are_learned_in_one_direction(
     toy: Path, tmp_path: Path
 ) -> None:
     other = synthetic(toy, tmp_path, ("de", "en"), toy)
@@ -870,7 +872,7 @@ def test_mistakes(args: list[str], message: str, toy: Path) -> None:
 # -- retrieval ---------------------------------------------------------------------------------------------------------------------------
 
 
-def test_retrieval_finds_what_is_alike(data: DataFolder, framing: Framing) -> None:
+def test_retrieval_finds_similar_sentences(data: DataFolder, framing: Framing) -> None:
     lines = [data.monolingual("valid", "en")[row] for row in range(12)]
     lines = [
         line
@@ -892,7 +894,7 @@ def test_retrieval_finds_what_is_alike(data: DataFolder, framing: Framing) -> No
     )
 
 
-def test_inspect_tells_of_retrieval(
+def test_inspect_reports_retrieval(
     toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train(recipe(toy, tmp_path, "train.max_update=1"))
@@ -914,7 +916,7 @@ def test_inspect_tells_of_retrieval(
     ]
 
 
-def test_a_warning_that_comes_back_is_told_again() -> None:
+def test_a_recurring_warning_is_shown_again() -> None:
     """Copying in the first updates is usual; a collapse hundreds of updates later must not be silent for that."""
     told = io.StringIO()
     console = Console(file=told, width=200)
@@ -936,7 +938,7 @@ def test_a_warning_that_comes_back_is_told_again() -> None:
     ]
 
 
-def test_a_validation_says_no_number_twice() -> None:
+def test_a_validation_reports_no_number_twice() -> None:
     told = io.StringIO()
     one = {"loss": 2.5, "ppl": 12.2, "mass-en.loss": 2.5}
     two = {

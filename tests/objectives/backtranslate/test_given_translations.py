@@ -227,7 +227,7 @@ def test_noise_is_added_in_training_alone_and_each_kind_by_its_option(
     assert any(source != plain for source in noisy)
 
 
-def test_what_is_watched_is_what_the_model_wrote(
+def test_the_monitor_reads_the_outputs_of_the_model(
     data: DataFolder, model: Transformer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before noise and tags, and in training alone."""
@@ -255,7 +255,7 @@ def test_what_is_watched_is_what_the_model_wrote(
     assert hit_max_length == [True, False, False]
 
 
-def test_pieces_that_may_be_written_are_those_of_the_source_language(
+def test_allowed_pieces_are_those_of_the_source_language(
     data: DataFolder, model: Transformer
 ) -> None:
     counts = data.piece_counts("en")
@@ -275,7 +275,7 @@ def test_pieces_that_may_be_written_are_those_of_the_source_language(
     assert not made.allowed_pieces
 
 
-def test_what_is_sampled_has_the_noise_of_what_is_found(
+def test_sampled_and_searched_sources_get_the_same_noise(
     data: DataFolder, model: Transformer
 ) -> None:
     """No two decisions about an example follow from the same random number."""
@@ -289,7 +289,7 @@ def test_what_is_sampled_has_the_noise_of_what_is_found(
         assert abs(is_first_dropped[chosen].mean() - 0.3) < 4 * spread
 
 
-def test_translations_in_the_right_language_are_told_from_copies(
+def test_translations_and_copies_are_distinguished(
     data: DataFolder,
 ) -> None:
     """The statistics that are read are those of the two languages."""

@@ -15,7 +15,7 @@ MASKABLE = np.array([False, *[True] * 8, False, *[True] * 9, False])
     ("mask_prob", "most", "count"),
     [(0.0, 9, 1), (0.15, 9, 3), (0.5, 9, 9), (0.5, 20, 10), (1.0, 99, 20)],
 )
-def test_as_many_positions_are_drawn_as_are_a_share_of_the_sequence(
+def test_the_number_of_drawn_positions_is_a_share_of_the_sequence(
     mask_prob: float, most: int, count: int, replacement: bool
 ) -> None:
     rng = np.random.default_rng(1)
@@ -41,7 +41,7 @@ def test_every_position_is_drawn_as_often_as_others_and_twice_only_with_replacem
 
 
 @pytest.mark.parametrize("replacement", [False, True])
-def test_of_nothing_that_may_be_masked_nothing_is_drawn(replacement: bool) -> None:
+def test_without_maskable_positions_none_are_drawn(replacement: bool) -> None:
     nothing = np.zeros(6, bool)
     assert (
         choose_positions(

@@ -154,7 +154,7 @@ def test_the_generator_climbs_the_loss_of_the_discriminator(
         assert torch.allclose(found_step, exact, atol=1e-5, rtol=1e-3)
 
 
-def test_the_baseline_foresees_the_reward() -> None:
+def test_the_baseline_predicts_the_reward() -> None:
     """It has learned where -log sigmoid is the reward, and it teaches nothing but itself."""
     made = electra(variant="adversarial")
     assert made.baseline is not None
@@ -176,7 +176,7 @@ def test_the_baseline_foresees_the_reward() -> None:
     assert float(wrong[1].abs().max()) > 0
 
 
-def test_an_adversary_is_judged_as_a_masked_language_model_and_taught_otherwise() -> (
+def test_an_adversarial_generator_is_measured_as_a_masked_language_model_but_trained_otherwise() -> (
     None
 ):
     """The losses that are reported are those of the method; the discriminator's gradient is the same."""
@@ -297,7 +297,7 @@ def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> list[bool]:
 
 
 @pytest.mark.usefixtures("no_sync", "one_thread")
-def test_first_the_generator_learns_alone_then_the_discriminator_goes_on_from_it(
+def test_the_generator_is_trained_first_and_initializes_the_discriminator(
     toy: Path, tmp_path: Path
 ) -> None:
     trainer = run(toy, tmp_path, 9, "optim.weight_decay=0.1")
@@ -338,7 +338,7 @@ def test_first_the_generator_learns_alone_then_the_discriminator_goes_on_from_it
 
 @pytest.mark.usefixtures("no_sync", "one_thread")
 @pytest.mark.parametrize("stops", [(4,), (2, 6)], ids=str)
-def test_a_run_of_two_stages_is_continued_as_if_unbroken(
+def test_a_resumed_run_of_two_stages_equals_an_uninterrupted_one(
     stops: tuple[int, ...], toy: Path, tmp_path: Path
 ) -> None:
     for stop in (*stops, 8):
@@ -353,9 +353,7 @@ def test_a_run_of_two_stages_is_continued_as_if_unbroken(
 
 
 @pytest.mark.usefixtures("no_sync", "one_thread")
-def test_a_list_that_is_reused_is_learned_in_one_stage(
-    toy: Path, tmp_path: Path
-) -> None:
+def test_a_reused_draw_is_learned_in_one_stage(toy: Path, tmp_path: Path) -> None:
     """With three updates to a list, the generator learns until the list that it began is done."""
     trainer = run(toy, tmp_path, 9, "train.batch_reuse=3")
     begun = handed_over(trainer)
@@ -421,7 +419,7 @@ def test_two_stages_are_those_of_one_stream(toy: Path, tmp_path: Path) -> None:
         )
 
 
-def test_a_run_whose_model_learns_nothing_or_forgets_its_beginning_is_refused(
+def test_a_run_whose_model_would_not_be_trained_is_refused(
     toy: Path, tmp_path: Path
 ) -> None:
     two = {

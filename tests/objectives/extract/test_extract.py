@@ -157,7 +157,7 @@ def test_extract_answers_every_question(
 
 
 @pytest.mark.parametrize("head", ["linear", "roberta", "albert"])
-def test_that_there_is_no_answer_is_for_the_least_sure_window_to_say(
+def test_the_least_confident_window_decides_that_there_is_no_answer(
     head: str, labeled: Path, tmp_path: Path
 ) -> None:
     """The odds of no answer are a classifier's score, or how much its score exceeds that of the best answer."""
@@ -212,7 +212,7 @@ def test_that_there_is_no_answer_is_for_the_least_sure_window_to_say(
         assert [bool(answer.text) for answer in told] == [x <= at for x in odds]
 
 
-def test_a_span_lies_in_its_window_or_nowhere(labeled: Path, tmp_path: Path) -> None:
+def test_a_span_is_within_its_window_or_absent(labeled: Path, tmp_path: Path) -> None:
     small = ["--max-length", "14", "--max-query", "6", "--doc-stride", "3"]
     finetune(
         labeled, tmp_path / "run", "--task", "extract", *ENCODER, *small, updates=1
@@ -235,7 +235,9 @@ def test_a_span_lies_in_its_window_or_nowhere(labeled: Path, tmp_path: Path) -> 
     assert positive >= 32
 
 
-def test_a_question_that_leaves_no_room_is_named(labeled: Path, tmp_path: Path) -> None:
+def test_a_question_that_leaves_no_room_for_the_text_is_named(
+    labeled: Path, tmp_path: Path
+) -> None:
     at = [
         "finetune",
         labeled / "data",
@@ -287,7 +289,7 @@ def test_a_question_that_leaves_no_room_is_named(labeled: Path, tmp_path: Path) 
         ("context.end", [10**6], "the positions of its tokens are outside its text"),
     ],
 )
-def test_places_outside_of_a_text_are_named(
+def test_offsets_outside_of_a_text_are_named(
     field: str,
     value: list[int],
     message: str,

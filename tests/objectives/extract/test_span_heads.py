@@ -176,7 +176,7 @@ class SlowHead:
 @pytest.mark.parametrize("decoder", [False, True], ids=["encoder", "decoder"])
 @pytest.mark.parametrize("kind", HEADS)
 @pytest.mark.parametrize("seed", range(3))
-def test_the_search_finds_what_a_walk_over_all_spans_finds(
+def test_the_search_agrees_with_trying_all_spans(
     seed: int, kind: str, decoder: bool
 ) -> None:
     head = random_head(kind, seed)
@@ -214,7 +214,7 @@ def test_the_search_finds_what_a_walk_over_all_spans_finds(
 
 
 @pytest.mark.parametrize("kind", HEADS)
-def test_a_narrow_search_looks_at_the_best_starts_and_with_each_at_the_best_ends(
+def test_a_narrow_search_tries_the_best_starts_and_the_best_ends_of_each(
     kind: str,
 ) -> None:
     head = random_head(kind, 5)
@@ -276,7 +276,9 @@ def test_the_loss_is_that_of_the_definition(kind: str, decoder: bool) -> None:
     ("kind", "weight"),
     [("linear", 0.0), ("roberta", 1.0), ("albert", 0.5), ("electra", 0.5)],
 )
-def test_a_new_head_knows_nothing(kind: str, weight: float) -> None:
+def test_the_loss_of_a_new_head_is_that_of_a_uniform_guess(
+    kind: str, weight: float
+) -> None:
     """Its losses are the logarithms of the number of positions, and of two for the classifier."""
     torch.manual_seed(3)
     windows = random_windows(1)

@@ -36,7 +36,7 @@ pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
     ],
     ids=lambda value: value[0] if isinstance(value, list) else None,
 )  # fmt: skip
-def test_a_list_is_no_text(
+def test_a_list_field_is_refused_as_text(
     row: dict[str, object],
     options: list[str],
     message: str,
@@ -250,7 +250,7 @@ def test_where_a_question_is_read(frame: str, labeled: Path, tmp_path: Path) -> 
     ]
 
 
-def test_choose_finds_the_right_one_wherever_it_stands(
+def test_choose_finds_the_right_choice_at_any_position(
     labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     measured = finetune(

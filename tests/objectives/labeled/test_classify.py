@@ -86,7 +86,7 @@ def test_classify_learns_predicts_and_is_scored(
     assert (shown[0], len(shown)) == ("label\tsentence\tprediction\tprobability", 13)
 
 
-def test_what_a_row_gets_does_not_depend_on_the_others(
+def test_predictions_do_not_depend_on_the_batch(
     labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     finetune(
@@ -245,7 +245,7 @@ def test_columns_are_found_whatever_their_case(
     )
 
 
-def test_which_table(labeled: Path, tmp_path: Path) -> None:
+def test_of_several_tables_one_must_be_chosen(labeled: Path, tmp_path: Path) -> None:
     at = [
         "finetune",
         labeled / "data",
@@ -268,7 +268,7 @@ def test_which_table(labeled: Path, tmp_path: Path) -> None:
     )
 
 
-def test_a_classifier_says_what_it_cannot_read(labeled: Path) -> None:
+def test_a_classifier_reports_unreadable_input(labeled: Path) -> None:
     data = DataFolder.open(labeled / "data")
     model = from_dict(
         ModelConfig,

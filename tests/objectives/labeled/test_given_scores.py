@@ -129,7 +129,7 @@ def test_the_loss_of_numbers_is_the_sum_of_squares(
         (["1", "-inf"], "'-inf' is not a number"),
     ],
 )
-def test_numbers_that_teach_nothing_are_refused(
+def test_numbers_from_which_nothing_can_be_learned_are_refused(
     numbers: list[str], message: str, labeled: Path, tmp_path: Path
 ) -> None:
     rows = [f"ba\t{number}" for number in numbers]
@@ -377,7 +377,7 @@ def test_a_decoder_that_chooses_can_be_a_language_model_of_what_it_reads(
         ({"choices": ["bo", "ga"], "label": -1}, "'-1' is none of its 2 choices"),
     ],
 )
-def test_an_example_that_asks_nothing_is_named(
+def test_an_example_without_anything_to_choose_is_named(
     row: dict[str, Any], message: str, labeled: Path, tmp_path: Path
 ) -> None:
     rows = [{"context": "ba", "choices": ["bo", "ga"], "label": 1}, row]

@@ -14,7 +14,7 @@ from tests.toy_tasks import ENCODER, finetune
 pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
 
 
-def test_regress_says_numbers_on_the_scale_of_the_data(
+def test_regress_predicts_numbers_on_the_scale_of_the_data(
     labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = [
@@ -41,7 +41,7 @@ def test_regress_says_numbers_on_the_scale_of_the_data(
     assert 3 < sum(said) / 12 < 14
 
 
-def test_a_scale_that_is_none_is_refused(labeled: Path, tmp_path: Path) -> None:
+def test_an_invalid_scale_is_refused(labeled: Path, tmp_path: Path) -> None:
     options = [
         "--task",
         "regress",

@@ -23,7 +23,7 @@ from tests.toy_tasks import ENCODER, finetune, save
 pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
 
 
-def test_every_word_is_tagged_even_beyond_the_cut(
+def test_every_word_is_tagged_even_beyond_the_truncation(
     labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     measured = finetune(

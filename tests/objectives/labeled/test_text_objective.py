@@ -43,7 +43,7 @@ def built(
     return predictor, objective, BatchBuilder("x", *objective.dataset(data, "valid"), 0)
 
 
-def test_similarity_does_not_know_the_order_of_a_pair(
+def test_similarity_does_not_depend_on_the_order_of_a_pair(
     labeled: Path, tmp_path: Path
 ) -> None:
     gpt = ["--encoder-layers", "0", "--both-orders", "--lm-weight", "0.5"]

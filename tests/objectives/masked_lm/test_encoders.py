@@ -144,7 +144,7 @@ def test_a_shared_weight_is_saved_once() -> None:
 # -- embeddings, heads ---------------------------------------------------------------------------------------------------------------------
 
 
-def test_narrow_embeddings_are_widened_after_their_norm_and_led_back_by_the_head() -> (
+def test_narrow_embeddings_are_projected_after_their_norm_and_back_by_the_head() -> (
     None
 ):
     model = make(
@@ -174,7 +174,7 @@ def test_narrow_embeddings_are_widened_after_their_norm_and_led_back_by_the_head
     )
 
 
-def test_a_shape_that_weights_depend_on_comes_with_them() -> None:
+def test_architecture_options_come_with_the_weights() -> None:
     """With --init-from, whatever would change names or sizes of weights is taken from the checkpoint."""
     changes: dict[str, Any] = {
         "encoder_layers": 2, "decoder_layers": 1, "dim": 32, "ffn_dim": 8, "norm": "post", "norm_embedding": True, "positions": "learned",
@@ -209,14 +209,14 @@ def test_without_a_head_narrow_embeddings_cannot_be_predicted() -> None:
         model.logits(torch.zeros(1, 16))
 
 
-def test_the_pooler_looks_at_the_first_state() -> None:
+def test_the_pooler_reads_the_first_state() -> None:
     plain, pooled, hidden = make(), make(pooler=True), torch.randn(2, 3, 16)
     assert torch.equal(plain.pool(hidden), hidden[:, 0])
     assert pooled.pooler is not None
     assert torch.equal(pooled.pool(hidden), torch.tanh(pooled.pooler(hidden[:, 0])))
 
 
-def test_a_text_that_does_not_say_is_segment_0() -> None:
+def test_text_without_segment_ids_is_segment_0() -> None:
     model = make(segments=2)
     ids, lengths = torch.randint(5, V, (1, 4)), torch.tensor([4])
     assert torch.equal(
@@ -351,7 +351,7 @@ def test_the_rule_holds_bidirectional_and_causal_attention() -> None:
     )
 
 
-def test_what_is_visible_has_the_size_of_the_formula() -> None:
+def test_the_number_of_visible_keys_is_that_of_the_formula() -> None:
     """(c + m)^2 + 2 m (c + m) + 2 sum_i b_i S_i, for blocks of b_i tokens, S_i in the first i of them, m in all, c of context."""
     draw = np.random.default_rng(1)
     for _ in range(20):

@@ -70,7 +70,7 @@ def test_presets_are_those_of_the_table(preset: str) -> None:
     assert set(TABLE) == set(MASS_PRESETS)
 
 
-def test_what_the_user_says_wins_over_a_preset() -> None:
+def test_options_of_the_user_override_a_preset() -> None:
     assert options("xlm", k=0.25).k == 0.25
     assert options("xlm", k_tokens=1).k is None
 
@@ -336,7 +336,7 @@ def test_k_of_one_token_is_one_mask() -> None:
 
 @pytest.mark.parametrize("n", [0, 1, 2])
 @pytest.mark.parametrize("preset", TABLE)
-def test_the_shortest_lines_do_no_harm(preset: str, n: int) -> None:
+def test_the_shortest_lines_are_handled(preset: str, n: int) -> None:
     row = np.concatenate([[BOS], np.arange(100, 100 + n), [EOS]])
     for m in draws(row, options(preset), 20):
         assert (
@@ -369,7 +369,7 @@ def test_noise_depends_on_seed_stream_epoch_and_example_only() -> None:
     assert one(1, "en", 3, 4) == one(1, "en", 3, 4)
 
 
-def test_mistaken_options_are_named_together() -> None:
+def test_all_wrong_options_are_named_together() -> None:
     with pytest.raises(ConfigError) as error:
         MassOptions(k=2.0, span=0)
     assert (
@@ -414,7 +414,7 @@ def test_where_positions_restart_a_batch_does_not_say_where_the_fragment_is() ->
     assert made.visible_neighbors(found, 1) is None
 
 
-def test_help_says_the_defaults_of_every_preset() -> None:
+def test_help_shows_the_defaults_of_every_preset() -> None:
     helps = {row.key: row.help for row in iter_options(MassOptions)}
     for option, value in MASS_PRESETS["paper"].items():
         text = helps[option].rpartition("(")[2]

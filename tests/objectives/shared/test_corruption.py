@@ -88,7 +88,7 @@ def several(
     return ids, text, starts | ~text
 
 
-def test_robertas_words_meet_one_fate() -> None:
+def test_all_pieces_of_a_roberta_word_are_masked_alike() -> None:
     """All of a word is predicted, or nothing; hidden, replaced and kept words are 8 : 1 : 1, whatever their lengths."""
     fates, by_piece = Counter[str](), 0
     for seed in range(400):
@@ -179,7 +179,7 @@ def test_robertas_symbols_are_masked_as_often_as_words_unless_they_may_not_be(
             )  # the share is of all, whichever may be chosen
 
 
-def test_a_word_never_goes_on_behind_a_symbol() -> None:
+def test_a_word_never_continues_after_a_special_symbol() -> None:
     """A sentence that was cut begins with a continuation, and is not hidden together with the symbol before it."""
     cut = Example(
         0,
@@ -230,7 +230,7 @@ def test_ngrams_are_runs_of_whole_words() -> None:
     assert full > 500  # short of k only where no word is short enough
 
 
-def test_albert_takes_words_for_what_its_rule_says() -> None:
+def test_words_of_albert_follow_its_rule() -> None:
     """Two digits are a word by their mark, and two words in the released code."""
 
     class Folder:
@@ -289,7 +289,7 @@ def test_electra_shows_some_of_what_the_generator_predicts(keep: float) -> None:
     )
 
 
-def test_only_what_was_sampled_anew_is_replaced(
+def test_only_resampled_tokens_count_as_replaced(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What the discriminator reads differs from the text at slots only, and what it is told is where."""
@@ -345,7 +345,7 @@ def test_unilm_numbers_its_blocks_without_a_gap() -> None:
 
 
 @pytest.mark.parametrize("kind", ["nsp", "sop"])
-def test_chunks_of_one_sentence_tip_the_balance_of_labels(kind: str) -> None:
+def test_chunks_of_one_sentence_change_the_shares_of_labels(kind: str) -> None:
     """P(second label) = q + (1 - q) / 2, with q the share of chunks of one sentence: here those of the documents of one."""
     column = Text([[40]] * 80 + [[5] * 90] * 15)
     view = pairs(column, kind, max_length=33, short_prob=0.0, copies=20)
@@ -417,7 +417,7 @@ def texts(name: str, made: Objective, size: int) -> Batch:
 
 
 @pytest.mark.parametrize(("name", "size"), TOTALS)
-def test_a_fresh_model_knows_nothing(name: str, size: int) -> None:
+def test_the_initial_loss_is_that_of_a_uniform_guess(name: str, size: int) -> None:
     """The weighted sum of what is lost on each target is that of guessing."""
     made, model = fresh(name, size)
     found = texts(name, made, size)
@@ -456,7 +456,7 @@ def test_a_constant_detector_loses_the_entropy_of_the_fakes() -> None:
 
 
 @pytest.mark.parametrize("name", ["bert", "albert", "electra"])
-def test_the_table_stays_one_when_it_is_loaded_and_moved(
+def test_tied_embeddings_stay_tied_when_loaded_and_moved(
     name: str, tmp_path: Path
 ) -> None:
     """One tensor has a row for each word, wherever it has been; what predicts with it sees what is written into it."""

@@ -146,7 +146,7 @@ def test_short_examples_are_of_two_tokens_up_to_as_many_as_fit() -> None:
     )
 
 
-def test_what_a_random_b_displaces_comes_again() -> None:
+def test_sentences_displaced_by_a_random_b_are_used_later() -> None:
     """Every sentence is used as A, or as the B that really follows."""
     column = text()
     view = pairs(column, "nsp", max_length=2_000, short_prob=0.9)
@@ -225,7 +225,7 @@ def test_electra_aims_at_a_shorter_length_at_the_beginning_of_a_document_too() -
     )
 
 
-def test_electra_takes_all_for_one_segment_however_long_the_sentences_are() -> None:
+def test_electra_uses_one_segment_in_a_tenth_of_the_examples() -> None:
     """One time in ten."""
     view = pairs(Text([[60, 90]] * 90), "electra", short_prob=0.0, copies=20)
     assert (
@@ -267,7 +267,7 @@ def test_no_two_purposes_draw_the_same_numbers(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     "kind", ["nsp", "sop", "strict-sop", "sentences", "contiguous", "electra"]
 )
-def test_odd_corpora(documents: list[list[int]], kind: PairKind) -> None:
+def test_unusual_corpora(documents: list[list[int]], kind: PairKind) -> None:
     """One document, one sentence, a sentence longer than an example, empty sentences, nothing: no crash, and nothing empty."""
     view = pairs(Text(documents), kind)
     for row in range(len(view)):
@@ -282,7 +282,7 @@ def test_odd_corpora(documents: list[list[int]], kind: PairKind) -> None:
             assert sentence(b[0]) != sentence(a[-1]) + 1 or (b[0] - 1_000) % 100
 
 
-def test_copies_are_drawn_anew_and_seeds_tell() -> None:
+def test_copies_and_seeds_give_different_pairs() -> None:
     column = text()
     once, twice, other = (
         pairs(column, "nsp"),
@@ -347,7 +347,7 @@ def test_a_few_pairs_are_not_stored(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_too_long_a_pair_loses_from_the_longer_side() -> None:
+def test_a_pair_that_is_too_long_is_truncated_on_the_longer_side() -> None:
     """Against the loop of the released code, in lengths; what is left is a run of what there was."""
     draw = np.random.default_rng(3)
     for _ in range(300):
@@ -411,7 +411,7 @@ def test_blocks_do_not_depend_on_how_many_rows_are_read_at_a_time(
 
 @pytest.mark.parametrize("documents", [[], [[0]], [[0, 0, 3]], [[200]]])
 @pytest.mark.parametrize("cross", [True, False])
-def test_odd_corpora_are_packed(documents: list[list[int]], cross: bool) -> None:
+def test_unusual_corpora_are_packed(documents: list[list[int]], cross: bool) -> None:
     view = PackedSentenceDataset(Text(documents), 40, 2, cross=cross, starts=STARTS)
     assert all(1 < len(view[row].fields[0]) <= 40 for row in range(len(view)))
     assert sum(
@@ -460,7 +460,7 @@ def test_bert_masks_a_fixed_number_in_fixed_shares(n: int, count: int) -> None:
     assert share["kept"] == pytest.approx(0.1, abs=0.01)
 
 
-def test_a_bound_on_predictions_bites() -> None:
+def test_the_maximum_number_of_predictions_is_kept() -> None:
     ids, text = framed(512)
     assert (
         len(
@@ -480,7 +480,7 @@ def test_a_bound_on_predictions_bites() -> None:
     )
 
 
-def test_static_masks_stay_and_dynamic_ones_do_not() -> None:
+def test_static_masks_are_constant_and_dynamic_ones_change() -> None:
     ids, text = framed(128)
     for static in (True, False):
         made = masker("tokens", static=static)
@@ -495,7 +495,7 @@ def test_static_masks_stay_and_dynamic_ones_do_not() -> None:
     )
 
 
-def test_whole_words_are_masked_whole() -> None:
+def test_whole_words_are_masked_completely() -> None:
     ids, text = framed(128)
     draw = np.random.default_rng(1)
     for row in range(50):
@@ -506,7 +506,7 @@ def test_whole_words_are_masked_whole() -> None:
             assert set(word.tolist()) <= places or not set(word.tolist()) & places
 
 
-def test_words_do_not_reach_over_special_symbols() -> None:
+def test_words_do_not_extend_across_special_symbols() -> None:
     text = np.array([False, True, True, False, True, False])
     starts = np.array(
         [True, True, False, True, False, True]
@@ -695,7 +695,7 @@ def test_words_begin_at_marks_and_at_punctuation(pieces: tuple[str, ...]) -> Non
         {"the": 1, "##re": 0, "##.": 0, ".": 1, "##é": 0, "##9": 0, "é": 1},
     ],
 )
-def test_words_begin_where_alberts_released_code_has_it(pieces: dict[str, int]) -> None:
+def test_word_starts_are_those_of_alberts_released_code(pieces: dict[str, int]) -> None:
     """In SentencePiece every sign, digit and foreign letter begins one; in WordPiece nothing that is marked."""
     known = Pieces(*pieces)
     starts = word_starts(known, as_albert=True)(np.arange(known.vocab.size))
@@ -703,7 +703,7 @@ def test_words_begin_where_alberts_released_code_has_it(pieces: dict[str, int]) 
     assert starts[:4].all() and starts[-1]
 
 
-def test_released_ngrams_go_on_behind_a_separator() -> None:
+def test_ngrams_of_the_released_code_continue_after_a_separator() -> None:
     """As often as they go on anywhere; and a word whose first piece was cut off at the front of B belongs to the last one of A."""
     text = np.array([False, *[True] * 4, False, *[True] * 4, False])
     every, ids = np.ones(11, np.bool_), np.arange(11) + 10
@@ -736,7 +736,7 @@ def test_released_ngrams_go_on_behind_a_separator() -> None:
         assert max(map(len, found)) == 2
 
 
-def test_where_bpe_codes_mark_what_goes_on_the_next_piece_begins_no_word() -> None:
+def test_after_a_continued_piece_of_bpe_codes_no_word_begins() -> None:
     known = Pieces("hel@@", "lo", "ing", ",")
     starts = word_starts(known)
     assert starts(np.array([4, 5, 6, 7, 4, 6, 0])).tolist() == [

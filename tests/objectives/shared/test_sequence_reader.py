@@ -75,7 +75,7 @@ def test_every_pre_training_can_be_fine_tuned(
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_texts_are_joined_as_the_run_that_is_begun_with_has_read_them(
+def test_texts_are_joined_as_in_the_run_of_the_initial_weights(
     objective: str, options: list[str], frame: str, labeled: Path, tmp_path: Path
 ) -> None:
     rows = [

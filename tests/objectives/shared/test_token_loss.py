@@ -15,7 +15,7 @@ from masscli.objectives.shared.token_loss import token_loss
 
 
 @pytest.mark.parametrize("stack", ["encoder", "decoder"])
-def test_it_is_plain_cross_entropy_unless_smoothing_is_asked_for(
+def test_the_loss_is_plain_cross_entropy_without_label_smoothing(
     stack: Literal["encoder", "decoder"],
 ) -> None:
     torch.manual_seed(1)

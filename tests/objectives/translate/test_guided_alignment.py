@@ -233,7 +233,7 @@ def test_a_guided_head_aligns_and_an_unguided_one_does_not(
     )
 
 
-def test_pieces_are_aligned_by_what_stands_beside_what(
+def test_pieces_are_aligned_by_cooccurrence(
     backwards: tuple[Path, dict[str, list[Links]]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Ring words repeat in no line of nine, so that only Model 1, and no diagonal, can tell the order."""
@@ -304,7 +304,7 @@ def test_a_file_that_does_not_belong_to_the_pairs_is_refused(
     assert not (folder / "never" / "checkpoints").exists()
 
 
-def test_what_does_not_go_together_is_refused(
+def test_contradictory_options_are_refused(
     backwards: tuple[Path, dict[str, list[Links]]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, _ = backwards

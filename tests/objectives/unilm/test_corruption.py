@@ -59,7 +59,7 @@ def test_where_no_block_fits_the_search_ends() -> None:
     ("corruption", "shares"),
     [("80-10-10", (0.8, 0.1, 0.1)), ("all-mask", (1.0, 0.0, 0.0))],
 )
-def test_what_is_shown_in_the_place_of_a_masked_token(
+def test_replacements_of_masked_tokens_have_their_shares(
     corruption: str, shares: tuple[float, float, float]
 ) -> None:
     made = objective("unilm", mask_prob=0.5, corruption=corruption)

@@ -27,7 +27,7 @@ from tests.toy_tasks import TINY, finetune, save
 pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
 
 
-def test_writing_cuts_counts_and_says_perplexity_by_two_units(
+def test_generation_tasks_truncate_count_and_report_perplexity_by_piece_and_word(
     labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     measured = finetune(
@@ -213,7 +213,7 @@ def test_rouge_in_validation_is_that_of_generate_and_score(
     )
 
 
-def test_a_dialogue_is_written_from_what_generate_would_read(
+def test_training_reads_the_same_part_of_a_dialogue_as_generate(
     labeled: Path, tmp_path: Path
 ) -> None:
     finetune(

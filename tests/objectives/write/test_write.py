@@ -74,7 +74,7 @@ def encoder(labeled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("task", [HEADLINES, TALK], ids=["summarize", "respond"])
-def test_how_much_a_decoder_uses_the_text_is_measured(
+def test_the_use_of_the_source_is_measured(
     task: list[str], labeled: Path, tmp_path: Path
 ) -> None:
     """A decoder that is trained for an update hardly reads, but another text changes its loss."""
@@ -85,7 +85,7 @@ def test_how_much_a_decoder_uses_the_text_is_measured(
 
 
 @pytest.mark.parametrize("task", [HEADLINES, TALK], ids=["summarize", "respond"])
-def test_an_encoder_alone_writes_from_a_table(
+def test_an_encoder_alone_generates_from_a_table(
     task: list[str],
     encoder: Path,
     labeled: Path,
@@ -128,7 +128,7 @@ def test_an_encoder_alone_writes_from_a_table(
     assert float(words[3]) == pytest.approx(measured[-1]["ppl-word"], abs=0.006)
 
 
-def test_an_encoder_alone_learns_to_write(tmp_path: Path) -> None:
+def test_an_encoder_alone_learns_to_generate(tmp_path: Path) -> None:
     """To leave out the middle one of three words, on texts that it has not seen."""
     draw = random.Random(1)
     texts = list(dict.fromkeys(tuple(draw.choices(WORDS, k=3)) for _ in range(1200)))
@@ -180,7 +180,7 @@ def test_an_encoder_alone_learns_to_write(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("said", "decoder", "writer"), [
     (["--decoder-layers", "0"], 0, "encoder"), ([], 1, "decoder"), (["--writer", "encoder"], 0, "encoder"),
 ])  # fmt: skip
-def test_who_writes_from_scratch(
+def test_which_stacks_generate_from_scratch(
     said: list[str], decoder: int, writer: str, labeled: Path, tmp_path: Path
 ) -> None:
     shape = [x for x in TINY if x not in ("--decoder-layers",)]
@@ -200,7 +200,7 @@ def test_who_writes_from_scratch(
     ) == (decoder, writer)
 
 
-def test_who_writes_when_weights_are_given(
+def test_which_stacks_generate_with_initial_weights(
     encoder: Path, labeled: Path, tmp_path: Path
 ) -> None:
     at = [
@@ -252,7 +252,7 @@ def both(labeled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def test_an_encoder_writes_as_if_the_weights_had_no_decoder(
+def test_an_encoder_generates_as_if_the_weights_had_no_decoder(
     both: Path,
     labeled: Path,
     tmp_path: Path,
@@ -293,7 +293,7 @@ def test_an_encoder_writes_as_if_the_weights_had_no_decoder(
     assert written[0] == written[1] and any(written[0])
 
 
-def test_a_decoder_goes_on_as_if_the_weights_had_no_encoder(
+def test_a_decoder_continues_as_if_the_weights_had_no_encoder(
     both: Path, labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A language model never learned to read an encoder."""
@@ -328,7 +328,7 @@ def test_a_decoder_goes_on_as_if_the_weights_had_no_encoder(
     assert written[0] == written[1] and any(written[0])
 
 
-def test_a_batch_of_an_encoder_that_writes(
+def test_the_batch_of_an_encoder_that_generates(
     encoder: Path, labeled: Path, tmp_path: Path
 ) -> None:
     """One sequence holds source and target, both truncated; the target is corrupted in training only."""
@@ -372,7 +372,7 @@ def test_a_batch_of_an_encoder_that_writes(
     )
 
 
-def test_what_does_not_go_together(
+def test_incompatible_options_are_refused(
     encoder: Path, labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     base = [
@@ -464,7 +464,7 @@ def test_a_split_of_a_table(
     )
 
 
-def test_the_task_that_writes_is_named(
+def test_the_task_that_generates_is_named(
     labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Two tasks on one model: their sources are cut as each was trained."""
@@ -552,7 +552,7 @@ def test_a_pair_too_long_to_score_is_named(
     )
 
 
-def test_what_says_nothing_and_what_is_a_table_is_said(
+def test_empty_outputs_and_tables_read_as_text_are_reported(
     labeled: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -573,7 +573,7 @@ def test_what_says_nothing_and_what_is_a_table_is_said(
     )
 
 
-def test_a_run_that_goes_on_keeps_what_it_began_with(
+def test_a_continued_run_keeps_its_initial_settings(
     encoder: Path, labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     at = [*HEADLINES, *REST, "--init-from", str(encoder)]

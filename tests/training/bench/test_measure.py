@@ -106,7 +106,9 @@ def test_a_line_for_each_figure() -> None:
     assert not any("generation" in name for name in encoder)
 
 
-def test_the_memory_of_peers_is_theirs_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_memory_of_peers_does_not_include_masscli(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Where weights of masscli's model stayed on a GPU, they would count as memory of its peers."""
     moved = []
     monkeypatch.setattr(Transformer, "cpu", lambda model: moved.append("away"))

@@ -48,7 +48,7 @@ def test_a_folder_without_a_name_is_refused():
         parse_weighted(["mlm@=1"])
 
 
-def test_a_run_stands_for_its_recipe(tmp_path: Path) -> None:
+def test_a_run_can_be_named_in_place_of_its_recipe(tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_text("[optim]\nlr = 0.5\n")
     assert read_toml(tmp_path) == {"optim": {"lr": 0.5}}
     (tmp_path / "none").mkdir()

@@ -45,7 +45,7 @@ def test_a_run_does_not_begin_on_a_disk_that_is_nearly_full(
         assert error.value.hint == "make room, or choose another disk with --save-dir"
 
 
-def test_only_the_first_process_removes_what_a_killed_one_has_left(
+def test_only_the_first_process_removes_leftovers_of_a_killed_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another one might remove what the first process is about to write."""
@@ -59,7 +59,7 @@ def test_only_the_first_process_removes_what_a_killed_one_has_left(
     assert not partial.exists()
 
 
-def test_processes_that_see_other_checkpoints_do_not_go_on(
+def test_processes_that_see_different_checkpoints_stop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The folder lies on a disk of each machine, and one of them has lost its last checkpoint."""

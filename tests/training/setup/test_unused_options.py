@@ -140,7 +140,7 @@ def test_a_run_with_one_flag_too_many_warns_once_and_trains(
     assert (tmp_path / "run" / "checkpoints" / "last").exists()
 
 
-def test_a_flag_need_be_of_use_to_one_stream_only(toy: Path, tmp_path: Path) -> None:
+def test_a_flag_is_accepted_if_one_stream_uses_it(toy: Path, tmp_path: Path) -> None:
     made = composed(
         str(toy),
         *SMALL,
@@ -206,7 +206,7 @@ def asked(
     )
 
 
-def test_defaults_and_named_sizes_say_nothing(toy: Path) -> None:
+def test_defaults_and_named_sizes_cause_no_warning(toy: Path) -> None:
     own = {"unilmv2-base": "unilm", "electra-small": "electra", "albert-base": "albert"}
     for arch, raw in presets().items():
         objective = own.get(arch, "roberta")
@@ -270,7 +270,7 @@ def test_the_recipe_of_a_run_holds_every_default_and_is_used_again(
     ]
 
 
-def test_a_run_that_was_begun_before_an_option_was_refused_goes_on(
+def test_a_run_started_before_an_option_was_refused_can_be_continued(
     toy: Path, tmp_path: Path
 ) -> None:
     streams = {
@@ -306,7 +306,7 @@ def test_a_run_that_was_begun_before_an_option_was_refused_goes_on(
 # -- what is refused is idle ---------------------------------------------------------------------------------------------------------------
 
 
-def test_rules_name_options_that_there_are() -> None:
+def test_rules_name_existing_options() -> None:
     """A rule for a name that no option has would never be broken."""
     for name in OBJECTIVES.builtin_names():
         schema: Any = OBJECTIVES.load(name)
@@ -452,7 +452,7 @@ BLOCKS = [("bert", "tokens_per_sample", 24), ("roberta", "tokens_per_sample", 24
     ("name", "option", "size"),
     [("gpt", "tokens_per_sample", 24), ("mass", "window", 23)],
 )
-def test_what_does_not_fit_a_batch_names_what_makes_it_shorter(
+def test_an_example_that_does_not_fit_a_batch_causes_a_hint_how_to_shorten_it(
     name: str, option: str, size: int, toy: Path, tmp_path: Path
 ) -> None:
     """Running text is cut into pieces of its length; --max-source-positions would leave the whole ones out."""
@@ -478,7 +478,7 @@ def test_what_does_not_fit_a_batch_names_what_makes_it_shorter(
 @pytest.mark.parametrize(
     ("name", "option", "most"), BLOCKS, ids=[name for name, *_ in BLOCKS]
 )
-def test_blocks_have_positions(
+def test_blocks_must_fit_the_positions(
     name: str, option: str, most: int, toy: Path, tmp_path: Path
 ) -> None:
     """One more is refused; the longest that is not leaves nothing out, and is learned with a table of positions that ends there."""
@@ -565,7 +565,7 @@ def test_a_source_that_begins_with_a_symbol_needs_a_position_more(toy: Path) -> 
 
 
 @pytest.mark.parametrize(("positions", "tokens"), [("24", 23), ("600", 512)])
-def test_a_window_is_as_long_as_there_are_positions_for(
+def test_windows_are_as_long_as_the_positions_allow(
     positions: str, tokens: int, toy: Path
 ) -> None:
     trainer, _ = build(
@@ -600,7 +600,7 @@ def test_a_window_is_as_long_as_there_are_positions_for(
         ),
     ],
 )
-def test_layers_that_share_weights_have_no_height(
+def test_options_for_single_layers_are_refused_where_layers_share_weights(
     flags: list[str], message: str, toy: Path
 ) -> None:
     at = [str(toy), *SMALL, "--objective", "albert", "--share-layers"]
@@ -635,7 +635,7 @@ def test_layers_that_share_weights_have_no_height(
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
-def test_a_choice_of_streams_that_says_nothing_or_two_things(
+def test_contradictory_choices_of_streams_are_refused(
     args: list[str], message: str, toy: Path
 ) -> None:
     with pytest.raises(MasscliError) as error:
@@ -650,14 +650,14 @@ def test_a_choice_of_streams_that_says_nothing_or_two_things(
         (["backtranslate"], "directions of back-translation are sampled equally often"),
     ],
 )
-def test_a_temperature_that_changes_no_sampling(
+def test_a_temperature_without_effect_is_reported(
     args: list[str], reason: str, toy: Path
 ) -> None:
     flags = unused(str(toy), *SMALL, "--objective", *args, "--lang-temperature", "5")
     assert flags == [("--lang-temperature", reason)]
 
 
-def test_a_choice_of_streams_that_says_one_thing(toy: Path) -> None:
+def test_valid_choices_of_streams_are_accepted(toy: Path) -> None:
     composed(str(toy), *SMALL, "--objective", "mass", "--lang-temperature", "5")
     composed(
         str(toy),
@@ -693,7 +693,7 @@ def test_a_choice_of_streams_that_says_one_thing(toy: Path) -> None:
     )
 
 
-def test_what_is_left_out_is_said_with_the_limit_that_it_is_above(
+def test_examples_left_out_are_reported_with_the_limit_that_they_exceed(
     toy: Path, tmp_path: Path
 ) -> None:
     one = {"one": {"dataset": "en", "objective": {"name": "mlm"}}}
@@ -731,7 +731,7 @@ def test_what_is_left_out_is_said_with_the_limit_that_it_is_above(
         ("checkpoint.patience=2", "--patience"), ("valid.eval_retrieval=true", "--eval-retrieval"),
     ],
 )  # fmt: skip
-def test_what_is_asked_of_a_validation_that_cannot_be(
+def test_validation_options_without_validation_are_refused(
     change: str, flag: str, toy: Path, tmp_path: Path
 ) -> None:
     text = tmp_path / "text.en"

@@ -121,7 +121,7 @@ def test_only_one_process_of_a_machine_reads_everything(
     assert RunContext.open(damaged).data.folder == damaged
 
 
-def test_a_long_verification_says_how_far_it_is(
+def test_a_long_verification_reports_its_progress(
     toy: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
