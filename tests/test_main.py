@@ -81,7 +81,7 @@ def test_a_signal_ends_a_command_in_order(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """What is half written is removed, and what was there stays."""
+    """Unfinished output is removed, and earlier files stay."""
     path = tmp_path / "out"
     path.write_text("old")
 
@@ -102,7 +102,7 @@ def test_a_signal_ends_a_command_in_order(
 
 @pytest.mark.usefixtures("handlers")
 def test_ignored_signals_stay_ignored() -> None:
-    """As nohup has it, and a shell for jobs in the background."""
+    """nohup ignores SIGHUP, and a shell ignores Ctrl-C for jobs in the background."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     for change in (stop_on_signals, end_on_signals):
@@ -154,7 +154,7 @@ MESSAGES = (
     ids=["pipe", "terminal", "disk"],
 )
 def test_messages_that_nobody_can_read_are_not_an_error(loss: str) -> None:
-    """A run must not end because the terminal is closed, or because `tee` has ended."""
+    """A run must continue if the terminal is closed or `tee` has ended."""
     command = [sys.executable, "-c", MESSAGES.format(loss)]
     done = subprocess.run(command, stdout=subprocess.PIPE)
     assert (done.returncode, done.stdout) == (0, b"kept\n")

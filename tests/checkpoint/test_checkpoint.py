@@ -402,7 +402,7 @@ def test_a_checkpoint_of_another_format_is_not_taken_for_damaged(
 
 
 def test_a_run_without_links_means_its_last_checkpoint(run: Path) -> None:
-    """A kill between the first save and its links leaves such a run."""
+    """Such a run remains after a kill between the first save and the creation of its links."""
     for name in ("best", "last"):
         (run / "checkpoints" / name).unlink(missing_ok=True)
     assert Checkpoint.open(run).state.step == 10
@@ -430,7 +430,7 @@ def test_a_run_that_is_removed_while_it_is_trained_is_saved_once_more(
 def test_a_run_that_was_copied_without_links_can_be_continued(
     toy: Path, run: Path, tmp_path: Path
 ) -> None:
-    """As by `scp -r` or `cp -rL`: copies of checkpoints are in the place of the links."""
+    """`scp -r` and `cp -rL` copy the checkpoints in place of the links."""
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)
     assert not (copy / "checkpoints" / "last").is_symlink()
@@ -443,7 +443,7 @@ def test_a_run_that_was_copied_without_links_can_be_continued(
 def test_a_folder_in_place_of_a_link_that_is_not_a_copy_is_kept(
     toy: Path, run: Path
 ) -> None:
-    """The only sound one of two equal checkpoints may be among them."""
+    """The folder may be the only undamaged copy of a checkpoint."""
     last_link = run / "checkpoints" / "last"
     saved = last_link.resolve()
     last_link.unlink()
@@ -583,7 +583,7 @@ def test_files_of_other_folders_are_refused(run: Path, name: str) -> None:
 
 
 def test_a_state_that_lacks_a_file_or_itself_is_damaged(run: Path) -> None:
-    """Its checksum is right, so that another program, or a hand, has written it."""
+    """Its checksum is correct, so another program must have written it."""
     folder = run / "checkpoints/step-0000010"
     good = read_state_file(folder)
     for name in ("model.safetensors", "recipe.toml"):
@@ -784,7 +784,7 @@ def test_weights_are_copied_and_everything_else_starts_anew(
 def test_language_embeddings_are_copied_by_name(
     toy: Path, whole: Path, tmp_path: Path
 ) -> None:
-    """The weights know de and fr; the data, en and de."""
+    """The weights have embeddings of de and fr, and the data has en and de."""
     other = shutil.copytree(whole, tmp_path / "other", symlinks=True)
     path = other / "checkpoints/step-0000010"
     rename_languages(path, ("de", "fr"))
@@ -837,7 +837,7 @@ def test_weights_of_another_shape_or_vocabulary_are_refused(
 def test_half_a_model_is_completed(
     objective: str, toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An encoder, or a decoder, is a good beginning for translation; what it lacks is as large as one says."""
+    """Translation can start from an encoder or a decoder alone; the missing stack has the given size."""
     common = [
         str(toy),
         "--max-update",
@@ -997,7 +997,7 @@ def test_only_checkpoints_of_one_model_are_averaged(
 def test_tensors_of_different_shapes_or_names_are_not_averaged(
     second: dict[str, tuple[int, int]], run: Path, tmp_path: Path
 ) -> None:
-    """So it is with streams of one name whose tasks have other labels: one row could be added to each of three."""
+    """Streams of one name may have tasks with different labels: a row could otherwise be broadcast to three."""
     plain = Checkpoint.open(run)
     members = []
     for name, shapes in (("a", {"pairs.out.weight": (3, 4)}), ("b", second)):
@@ -1022,7 +1022,7 @@ def test_tensors_of_different_shapes_or_names_are_not_averaged(
 def test_heads_for_labels_in_different_orders_are_not_averaged(
     run: Path, tmp_path: Path
 ) -> None:
-    """Their shapes are the same, and a row would be added to that of another label."""
+    """The shapes are the same, but a row would be averaged with that of another label."""
     plain = Checkpoint.open(run)
     members = []
     for labels in (("no", "yes"), ("yes", "no")):

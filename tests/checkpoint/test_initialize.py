@@ -172,7 +172,7 @@ def test_a_stack_that_the_run_lacks_is_refused(
 def test_a_masked_language_model_on_both_sides(
     runs: Path, toy: Path, tmp_path: Path
 ) -> None:
-    """XLM's beginning: the decoder is the encoder, but for attention to the source."""
+    """XLM initializes the decoder with the encoder, except for cross-attention."""
     both = (
         f"init_from={runs / 'mlm'}",
         f"init_decoder_from={runs / 'mlm'}",
@@ -202,7 +202,7 @@ def test_a_masked_language_model_on_both_sides(
 def test_a_model_initialized_from_a_whole_run_has_its_loss(
     runs: Path, toy: Path, tmp_path: Path
 ) -> None:
-    """What was validated last there is validated first here."""
+    """The first validation gives the loss of the last validation of the initial run."""
     still = "optim.lr=1e-30", "optim.warmup_init_lr=0", "model.decoder_layers=0"
     streams = {"text": {"dataset": "en", "objective": {"name": "mlm"}}}
     events = train(
@@ -238,7 +238,7 @@ def test_fairseqs_flag_for_initial_weights_starts_at_update_0(
 def test_a_head_that_the_checkpoint_lacks_is_named_once(
     runs: Path, toy: Path, tmp_path: Path
 ) -> None:
-    """BERT's two-way head, and a pooler; all else comes from the masked language model."""
+    """BERT's next-sentence head and a pooler are missing; everything else comes from the masked language model."""
     streams = {
         "pairs": {
             "dataset": "en",

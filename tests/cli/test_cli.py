@@ -317,7 +317,7 @@ def test_arguments_written_as_flags_and_flags_of_other_commands_are_explained(
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_typer_parses_nothing(name: str) -> None:
-    """Its messages differ between versions; what it gets are flags, and types that take any text."""
+    """Messages of typer differ between its versions, so it only gets flags and types that accept any text."""
     module = importlib.import_module(module_of(name))
     for parameter in inspect.signature(bind(module.run, name, [])).parameters.values():
         kind, *_ = typing.get_args(parameter.annotation)
@@ -369,7 +369,7 @@ def test_an_empty_path_is_not_the_current_folder(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """It is a variable of a shell that was never set."""
+    """An empty path is usually a shell variable that was never set."""
     monkeypatch.chdir(tmp_path)
     paths = path_parameters(name)
     for path, is_option in paths:

@@ -128,7 +128,7 @@ def test_a_closed_standard_input_is_named(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """As in `masscli interactive RUN <&-`, for which Python has no stream."""
+    """In `masscli interactive RUN <&-` Python has no stream for standard input."""
     monkeypatch.setattr(sys, "stdin", None)
     capsys.readouterr()
     assert masscli_run(["interactive", str(run_folder), "--precision", "fp32"]) == 2

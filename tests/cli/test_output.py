@@ -198,7 +198,7 @@ def test_paths_of_additional_outputs_must_be_files(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """This is said before the work begins, which may take hours."""
+    """Such a path is refused before the work begins, which may take hours."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder.svg").mkdir()
     os.mkfifo(tmp_path / "pipe.svg")

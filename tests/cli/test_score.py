@@ -266,7 +266,7 @@ def test_ter_warns_that_it_takes_long(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What takes minutes in truth is left out here."""
+    """The slow computation itself is left out here."""
 
     def leave_out(*_: object) -> None:
         raise SystemExit
@@ -341,7 +341,8 @@ def test_a_system_does_not_differ_from_itself_and_differs_from_a_bad_one() -> No
 
 
 def test_equal_scores_do_not_differ() -> None:
-    """Of other text, and in every sample: no line has two words in common with its reference."""
+    """The outputs differ, but no line has two words in common with its reference, so all scores are 0 in every
+    sample."""
     options = ScoreConfig(metric=("rouge-2", "accuracy"), bootstrap=100)
     lines = {"base": ["a b"] * 9, "other": ["c d"] * 9}
     for one in compare(lines, [["x y"] * 9], options)["other"]:

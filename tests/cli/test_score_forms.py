@@ -270,7 +270,7 @@ def test_jsonl_is_not_scored_as_text(
 def test_json_lines_of_generate_are_scored_by_their_best_output(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Its own references beside it."""
+    """The references are in the same file."""
     rows = [{"line": n, "source": "x", "reference": r, "hypotheses": [{"text": t, "score": -1}, {"text": "b"}]}
             for n, (r, t) in enumerate([("a b c", "a b c"), ("d e", "d f")], 1)]  # fmt: skip
     written = objects(tmp_path / "written.jsonl", rows)
@@ -481,7 +481,7 @@ def test_entities_are_those_of_the_column_that_is_named(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Whatever the file is called; the last by default."""
+    """The name of the file does not matter; the default is the last column."""
     hyp = save(tmp_path / "told.tsv", ["a\tB-X", "b\tI-X", "", "c\tB-Y"])
     lines = ["a\tB-X\tB-X", "b\tI-X\tI-X", "", "c\tB-Y\tO"]
     for name in (
@@ -818,7 +818,7 @@ def test_options_that_find_nothing_are_named(
 def test_unread_parts_of_references_are_counted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Comments and the like hold no tags, and a comment that may be a word is named."""
+    """Comments and similar lines have no tags, and a comment that may be a word is named."""
     gold = save(
         tmp_path / "gold.conll",
         ["-DOCSTART- X", "", "# id = 1", "# note", "a X", "", "# id = 2", "b Y"],

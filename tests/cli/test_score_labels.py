@@ -260,7 +260,7 @@ def test_every_bootstrap_sample_measures_the_same_label(positive: str) -> None:
 
 @pytest.mark.parametrize("metric", ["accuracy", "f1", "mcc"])
 def test_case_is_ignored_on_request(metric: str) -> None:
-    """And the signature says so, too."""
+    """The signature also says so."""
     gold, told = ["Yes", "no", "yes", "No"], ["yes", "no", "no", "No"]
     low = [[label.lower() for label in rows] for rows in (told, gold)]
     (found,) = score(

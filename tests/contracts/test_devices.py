@@ -129,7 +129,7 @@ def test_results_on_another_device_are_the_same(
 
 
 def test_tensors_of_different_devices_cannot_be_mixed() -> None:
-    """The pretended device is good for something."""
+    """The pretended device reports an operation that mixes its tensors with those of the CPU."""
     code = "import torch; from tests import pretend; pretend.register(); torch.ones(3).to('pretend') + torch.ones(3)"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (
@@ -150,7 +150,7 @@ def test_tensors_of_different_devices_cannot_be_mixed() -> None:
 def test_each_process_has_a_gpu_of_its_own(
     name: str, rank: int, world: int, found: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of two."""
+    """Two processes use two GPUs."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(distributed, "world_size", world)

@@ -190,7 +190,8 @@ def test_a_run_begun_by_one_process_is_continued_by_two(
 def test_frozen_rows_stay_frozen_in_a_sharded_model(
     preloaded: Preloaded, toy: Path, tmp_path: Path
 ) -> None:
-    """Two processes with a share of the model each keep the old rows bit by bit, and learn what one learns."""
+    """Two processes, each with a part of the model, keep the old rows bit by bit, and learn the same as one
+    process."""
     text = {"text": {"dataset": "en", "objective": {"name": "mass"}}}
     assert (
         masscli(
@@ -245,7 +246,8 @@ METHODS = {
 def test_a_sharded_model_learns_the_same(
     method: str, optimizer: str, toy: Path, tmp_path: Path, preloaded: Preloaded
 ) -> None:
-    """Two processes with a share of the model each, then one with all of it: as one process from the first update to the last."""
+    """Two processes, each with a part of the model, and then one with all of it learn the same as one process
+    alone."""
     streams = {
         f"of-{text}": {"dataset": text, "objective": objective}
         for text, objective in METHODS[method].items()
@@ -483,7 +485,7 @@ def translating(toy: Path, tmp_path: Path) -> Path:
 def test_generate_distributes_the_lines_and_keeps_their_order(
     args: list[str], translating: Path, preloaded: Preloaded
 ) -> None:
-    """Two processes write what one writes, once, and one summary."""
+    """Two processes write the output of one process, once, and one summary."""
     place = translating
     if "--score-reference" in args:
         args = ["--score-reference", str(place / "in.en")]

@@ -165,7 +165,7 @@ def test_only_a_model_that_reads_both_orders_is_independent_of_the_order(
 def test_choices_in_another_order_have_the_same_scores_in_that_order(
     stack: str,
 ) -> None:
-    """Of two questions with three and with two choices; the loss stays the same when the right ones move along."""
+    """Two questions have three and two choices; the loss is the same if the labels are permuted, too."""
     network, task = (
         model(stack),
         Choose(

@@ -182,7 +182,7 @@ def test_an_input_format_that_does_not_suit_the_task_is_refused(
 def test_columns_beside_lines(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Lines have no header; their columns are called 1 and 2."""
+    """A file of lines has no header, and its columns are called 1 and 2."""
     path = save(tmp_path / "x.txt", ["ba ga", "", "bo"])
     out, _ = told(
         capsys,
@@ -336,7 +336,8 @@ def test_missing_labels_are_reported(
 def test_labels_of_validation_that_were_never_learned(
     labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """They count as wrong, have no loss, and change nothing else: the loss and the number of right answers are those without them."""
+    """Such examples count as wrong and have no loss: the loss and the number of right answers are those without
+    them."""
     train = ["label\tsentence", *["no\tba bo", "yes\tga bo"] * 8]
     valid = [
         "label\tsentence",

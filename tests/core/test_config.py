@@ -399,7 +399,7 @@ except ImportError:
 def test_a_module_that_is_changed_and_loaded_again_has_its_new_help(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As the author of an objective does in a notebook."""
+    """The author of an objective edits and reloads modules in a notebook."""
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     path = tmp_path / "changing_plug_in.py"

@@ -134,7 +134,7 @@ def test_a_lock_is_held_until_its_file_is_closed(tmp_path: Path) -> None:
 
 
 def test_pipes_and_folders_are_neither_locked_nor_appended_to(tmp_path: Path) -> None:
-    """To open a pipe would wait for somebody who reads from it."""
+    """Opening a pipe would wait for a reader."""
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", tmp_path):
         with pytest.raises(
@@ -170,7 +170,7 @@ def test_a_link_stays_and_leads_to_what_is_written(tmp_path: Path) -> None:
 
 
 def test_pipes_and_folders_are_not_replaced_by_a_file(tmp_path: Path) -> None:
-    """As root, one would otherwise lose /dev/null."""
+    """Otherwise root could lose /dev/null."""
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(MasscliError, match="is not a file, but a folder, a pipe"):
         write_atomic(tmp_path / "pipe", b"a")
@@ -213,7 +213,7 @@ def test_a_folder_that_is_there_is_not_replaced(tmp_path: Path) -> None:
 
 
 def test_two_writers_do_not_interfere(tmp_path: Path) -> None:
-    """Their contents are not mixed, and neither takes the file of the other for a leftover."""
+    """The contents of the two are not mixed, and neither removes the other's temporary file as a leftover."""
     path = tmp_path / "x"
     with open_atomic(path) as first:
         first.write(b"first")

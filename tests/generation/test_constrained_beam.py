@@ -117,7 +117,7 @@ def test_phrases_that_do_not_fit_give_no_output() -> None:
 
 
 def test_a_phrase_is_generated_when_it_becomes_possible() -> None:
-    """What is impossible takes no row from what may still have the phrase."""
+    """Impossible continuations take no row from those that may still contain the phrase."""
     row = script({(): {A: 1.0}, (A,): {B: 0.1, C: 0.9}, (A, B): {EOS: 1.0}})
     table = Table(row, [0], 1)
     [found] = search(

@@ -82,7 +82,7 @@ def test_the_limit_forces_the_end_of_those_sentences_that_reach_it() -> None:
 
 
 def test_the_end_symbol_may_have_id_0() -> None:
-    """As in the vocabularies of Marian, where it is 0."""
+    """Marian's vocabularies have it there."""
     vocabulary = replace(VOCABULARY, pad=EOS, eos=0)
     config = GenerationConfig()
     given = Constraints(config, vocabulary, Requirements([1, 5]), torch.full((2,), BOS))
@@ -181,7 +181,8 @@ def test_the_penalty_is_that_of_transformers() -> None:
 
 
 def test_padding_before_a_shorter_prompt_forbids_no_piece() -> None:
-    """Otherwise the last piece of the vocabulary would be forbidden, depending on the batch."""
+    """The padding id -1 must not be used as an index: it would forbid the last piece of the vocabulary, depending
+    on the batch."""
     prompts = [np.array([A, B, A]), np.array([B])]
     found = Constraints(
         GenerationConfig(no_repeat_ngram_size=1),
@@ -196,7 +197,7 @@ def test_padding_before_a_shorter_prompt_forbids_no_piece() -> None:
 
 
 def test_prompts_count_as_what_must_not_be_repeated() -> None:
-    """Of prompts of different lengths in one batch, and for the sentences that stay."""
+    """The prompts of a batch have different lengths, and some sentences leave the batch."""
     prompts = [np.array([A, B]), np.array([C]), np.array([B, A, B, C])]
     given = Constraints(
         GenerationConfig(no_repeat_ngram_size=2, repetition_penalty=1.5),

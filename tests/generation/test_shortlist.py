@@ -197,7 +197,7 @@ def test_a_shortlist_of_everything_changes_nothing(
 def test_the_tag_that_the_encoder_reads_has_candidates(
     toy: Path, tmp_path: Path
 ) -> None:
-    """As in Marian's models of several target languages, whose sources begin with the tag of the target."""
+    """Sources of Marian's models with several target languages begin with the tag of the target."""
     run = random_translator(
         "tag", toy, tmp_path / "run", source_tag="target", target_tag="none"
     )
@@ -295,7 +295,8 @@ def test_from_pairs_to_outputs(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """By the commands: a model that was never trained can only choose among the words that the source stands beside."""
+    """The commands make and use a shortlist: even an untrained model only generates words that co-occur with those
+    of the source."""
     monkeypatch.chdir(tmp_path)
     run = random_translator("default", toy, tmp_path / "run")
     made = [

@@ -117,7 +117,7 @@ def test_outputs_have_the_reported_score_alone_and_in_a_batch(
 def test_slots_that_no_beam_needs_are_dropped_after_a_prompt(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Positions and padding of prompts move with their slots."""
+    """Positions and padding of prompts are moved together with their slots."""
     config = GenerationConfig(
         beam=4, nbest=4, min_len=12, max_len_a=0.0, max_len_b=12, early_stop=True
     )
@@ -161,7 +161,7 @@ def test_an_output_ends_at_the_last_position() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_sentence_without_positions_waits_for_the_others(kind: str) -> None:
-    """It stays in the batch until a quarter of the sentences are done."""
+    """A finished sentence stays in the batch until a quarter of the sentences are done."""
     model = make(kind)
     decoder = Decoder(
         [model], FRAMING, GenerationConfig(beam=2, min_len=40, max_len_b=400)

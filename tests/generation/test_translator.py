@@ -204,7 +204,7 @@ def test_results_do_not_depend_on_batches_or_order(
 def test_results_do_not_depend_on_threads(
     tokenizer: Tokenizer, model: Transformer, options: dict[str, Any]
 ) -> None:
-    """Of 60 sentences in a batch each of four threads decodes 15."""
+    """Each of four threads decodes 15 of the 60 sentences of a batch."""
     sources = [np.asarray(tokenizer.encode(line, "en")) for line in sentences(60, 9)]
     decoder = make(tokenizer, model, **options).decoder
     alone = decoder.generate(sources, "en", "de")

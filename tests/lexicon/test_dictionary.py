@@ -96,7 +96,7 @@ def test_words_become_their_translations(data: DataFolder, path: Path) -> None:
 def test_only_the_encoder_reads_switched_words(
     options: CodeSwitchingOptions, kind: type, text: str, data: DataFolder, path: Path
 ) -> None:
-    """Not the decoder, and not what is to be written."""
+    """The input of the decoder and the targets are unchanged."""
     frame = Framing(data.vocab, False, False, ("en", "de"))
     batches = []
     for given in (options, replace(options, switch_dictionary=path, switch_share=1.0)):

@@ -110,7 +110,7 @@ def test_sentences_stay_apart_in_resampling() -> None:
 
 
 def test_matthews_of_three_labels_is_that_of_gorodkin() -> None:
-    """Gorodkin's R_K, from covariances of indicator columns."""
+    """The reference is Gorodkin's R_K, computed from covariances of indicator columns."""
     gold, predicted = list("aabbccab"), list("abbbcaab")
     names = "abc"
     x = [[float(g == n) for n in names] for g in predicted]
@@ -145,7 +145,7 @@ def test_macro_f1_is_the_mean_over_labels() -> None:
 
 
 def test_labels_that_never_occur_have_no_f1() -> None:
-    """As in conlleval and seqeval."""
+    """conlleval and seqeval do the same."""
     assert entities.entity_f1([["O", "O"], []], [["O", "O"], []]) == 0
     assert entities.entity_f1([["O"]], [["B-X"]]) == 0
 
@@ -177,7 +177,7 @@ def test_entities_are_exact_spans() -> None:
 @pytest.mark.parametrize("marks", ["BI", "BIES"])
 @pytest.mark.parametrize("seed", range(5))
 def test_entities_are_those_of_conlleval(seed: int, marks: str) -> None:
-    """Whatever the order of tags: an I- without its B- starts a chunk, another type ends one."""
+    """Tags are random: an I- without its B- starts an entity, and another type ends one."""
     draw = random.Random(seed)
     tags = ["O", *(f"{mark}-{kind}" for mark in marks for kind in ("X", "Y"))]
     gold = [draw.choices(tags, k=draw.randint(0, 9)) for _ in range(60)]
@@ -270,7 +270,7 @@ def test_score_of_tagged_words(
 def test_comments_and_blank_lines_of_column_files_are_not_scored(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As CoNLL-2003 is distributed; predictions have words alone."""
+    """The reference has the form of CoNLL-2003; the predictions have only words."""
     gold = "-DOCSTART- -X- -X- O\n\nEU NNP I-NP B-ORG\n# # I-NP O\nrejects VBZ I-VP O\n\n\n# # I-NP B-MISC\n"
     (tmp_path / "gold").write_text(gold, encoding="utf-8")
     (tmp_path / "told").write_text(

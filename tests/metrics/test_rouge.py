@@ -192,7 +192,7 @@ def test_one_sentence_is_rouge_l() -> None:
 def test_how_sentences_are_marked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By <q>, by what is said, by a line end in JSONL; and the mark is no word, to no kind of ROUGE."""
+    """The mark is <q>, or the given one, or a line end in JSONL; no kind of ROUGE counts it as a word."""
     monkeypatch.chdir(tmp_path)
     hyp, ref = save(Path("hyp"), ["c d<q>a b"]), save(Path("ref"), ["a b<q>c d"])
     expected = {
@@ -269,7 +269,7 @@ def test_marks_belong_to_their_words(line: str, expected: list[str]) -> None:
 
 
 def test_plain_text_has_the_words_it_had() -> None:
-    """Without marks: runs of letters and digits of the lower-cased line."""
+    """Without marks, words are runs of letters and digits of the lower-cased line."""
     draw = random.Random(8)
     for _ in range(200):
         line = "".join(draw.choices("abZ09 .,'_-<>\tßÄéñЖ中", k=30))

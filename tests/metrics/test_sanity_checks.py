@@ -120,7 +120,7 @@ def test_a_constant_has_no_correlation() -> None:
 def test_a_blank_gold_label_is_refused(
     metric: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It would be left out of the mean over labels, but would count as wrong for the label that is predicted."""
+    """A blank label would be left out of the mean over labels, but count as wrong for the predicted label."""
     (tmp_path / "hyp").write_text("a\nb\nc\n")
     (tmp_path / "ref").write_text("a\n \nc\n")
     command = [

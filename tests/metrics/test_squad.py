@@ -365,7 +365,7 @@ def test_a_probability_that_is_not_a_number_is_refused(
 
 
 def test_a_question_without_a_probability_is_refused(tmp_path: Path) -> None:
-    """With 0 for it, the best threshold would be that of other predictions."""
+    """If a missing probability counted as 0, the best threshold would be that of other predictions."""
     with pytest.raises(
         MasscliError,
         match="no probability of no answer for 1 of 2 predicted questions, such as 'b'",

@@ -384,7 +384,7 @@ def test_languages_have_vectors_and_cross_attention_outputs_of_their_own() -> No
 
 
 def test_a_language_may_have_any_name() -> None:
-    """`to` is Tongan, and a method of every module."""
+    """`to` is the code of Tongan, but also a method of every module."""
     make(("to", "train"), languages="embedding", cross_output="language")
 
 
@@ -451,7 +451,7 @@ def test_a_model_without_positions_does_not_know_the_order() -> None:
 
 @pytest.mark.parametrize("final_norm", ["auto", "both", "encoder", "decoder", "none"])
 def test_stacks_may_differ(final_norm: str) -> None:
-    """Each stack is that of a model with its own values for both."""
+    """Each stack equals that of a model in which both stacks have its values."""
     own = {
         "ffn_dim": 40,
         "heads": 4,
@@ -772,7 +772,8 @@ def test_linear_cross_entropy_without_gradients_or_labels() -> None:
 def test_linear_cross_entropy_of_labels_that_are_next_to_impossible(
     dtype: torch.dtype, within: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Their probability is below what the dtype can hold; their loss is not, and a likely label keeps its own."""
+    """The probability of such a label is too small for the dtype, but its loss is exact, and so is that of a
+    likely label."""
     monkeypatch.setattr(loss_module, "CHUNK_BYTES", 8 * 3 * dtype.itemsize)
     hidden, weight = torch.full((11, 1), 300.0), torch.tensor([[1.0], [0.5], [0.0]])
     labels = torch.tensor([2] * 10 + [0])

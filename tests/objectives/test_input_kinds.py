@@ -93,7 +93,7 @@ def test_auxiliary_streams_have_the_languages_of_the_main_ones(
 
 
 def test_pairs_of_a_separate_folder_are_learned_in_one_direction() -> None:
-    """The other side of a pair may be synthetic there."""
+    """The other side of a pair may be synthetic in such a folder."""
     assert PAIRS.auxiliary_datasets("translate", ["en-de", "de-en"], DATA, True) == [
         "en-de"
     ]

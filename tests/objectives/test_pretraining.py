@@ -729,7 +729,7 @@ def test_text_from_which_no_order_can_be_learned_is_reported(
 def test_no_batch_is_larger_than_max_tokens(
     name: str, options: dict[str, Any], toy: Path
 ) -> None:
-    """Whatever an objective adds to the text, such as pseudo-masks, counts."""
+    """Everything that an objective adds to the text, such as pseudo-masks, counts."""
     stream = streams(name, options)["one"]
     if name in ("translate", "backtranslate"):
         stream["dataset"] = "en-de"

@@ -41,7 +41,7 @@ def ends(
 def test_a_preloaded_program_ends_like_the_real_one(
     arguments: tuple[str, ...], text: str, preloaded: Preloaded, tmp_path: Path
 ) -> None:
-    """Exit code, standard output, messages and files are the same."""
+    """Exit status, standard output, messages and files are the same."""
     results = []
     for name, program in (("real", REAL), ("preloaded", (preloaded.program,))):
         place = tmp_path / name

@@ -153,7 +153,7 @@ def test_the_steps_of_a_recipe(
 def test_finished_steps_are_not_repeated(
     recipe: str, corpora: Path, stubs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Commands of preprocessing and training see for themselves that they are complete."""
+    """Preprocessing and training find out by themselves that they are complete."""
     run_script(RECIPES / recipe, corpora, stubs, monkeypatch)
     again = run_script(RECIPES / recipe, corpora, stubs, monkeypatch)
     assert {call[0] for call in again} <= {

@@ -58,7 +58,7 @@ def test_a_recipe_gets_its_scale_and_folders(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The exit status is that of the script that failed, which is the last, and is named."""
+    """The recipe stops at the script that fails, names it, and has its exit status."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "corpora").mkdir()
     command = ["recipe", "run", "small", "--scale", "tiny", "--data", "corpora"]

@@ -55,7 +55,7 @@ def write_log(path: Path, scores: dict[tuple[str, int], float] = SCORES) -> Path
     ],
 )
 def test_the_critical_values_of_printed_tables(t: float, degrees: int) -> None:
-    """Two-sided 5% points, as any table of Student's t gives them."""
+    """The expected values are two-sided 5% points from a printed table of Student's t."""
     assert student_t_p_value(t, degrees) == pytest.approx(0.05, abs=5e-5)
     assert student_t_p_value(-t, degrees) == student_t_p_value(t, degrees)
     assert student_t_p_value(0.0, degrees) == pytest.approx(1.0)
@@ -86,7 +86,7 @@ def test_seeds_that_only_one_method_has_do_not_enter_the_test(tmp_path: Path) ->
 def test_a_score_that_another_one_replaces_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Two seeds without a tag for them are one run to the table; the same value again is the same command again."""
+    """Two seeds without a tag look like one run; the same value again is a repeated command."""
     path = write_log(tmp_path / "log.jsonl")
     assert run(["report", str(path)]) == 0
     assert capsys.readouterr().err == ""
@@ -183,7 +183,7 @@ def test_scores_of_different_signatures_are_not_mixed(tmp_path: Path) -> None:
 def test_from_score_to_table(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The commands, as an experiment with three seeds would run them."""
+    """The test runs the commands of an experiment with three seeds."""
     (tmp_path / "ref").write_text("a b c d e\nf g h i j\n")
     log = str(tmp_path / "scores.jsonl")
     for method, words in {

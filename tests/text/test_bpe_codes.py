@@ -288,7 +288,7 @@ def test_mistakes(given: list[str], message: str, tmp_path: Path, capsys: pytest
 
 
 def test_rare_pieces_are_left_out_and_split(tmp_path: Path) -> None:
-    """A vocabulary with counts, cut by us or by hand, is the same."""
+    """A vocabulary from which rare pieces were removed by hand gives the same ids."""
     counts = {"low@@": 2, "er": 9, "lo@@": 5, "w@@": 5, "w": 5, "e@@": 1}
     codes = tmp_path / "codes"
     codes.write_text("l o\nlo w\ne r</w>\n", encoding="utf-8")

@@ -70,7 +70,8 @@ def cut(text: str, **options: bool) -> list[str]:
     ],
 )
 def test_lines_are_cut_where_gpt2_cuts_them(line: str, words: list[str]) -> None:
-    """By its expression: contractions, then letters, numbers or others after at most one space, then white space."""
+    """The oracle is GPT-2's regular expression: contractions, then letters, numbers or others after at most one
+    space, then white space."""
     assert list(split_words(line)) == words
 
 

@@ -144,7 +144,7 @@ def test_offsets_are_those_of_sentencepieces_own_normalization(
 def test_an_unknown_piece_covers_letters_that_no_other_piece_covers(
     letters: Tokenizer,
 ) -> None:
-    """Every other word of letters that the vocabulary lacks."""
+    """Every other word consists of letters that the vocabulary lacks."""
     draw = random.Random(2)
     for _ in range(200):
         parts = [
@@ -182,7 +182,7 @@ def test_an_unknown_piece_covers_letters_that_no_other_piece_covers(
 def test_removed_accents_do_not_widen_spans(
     text: str, places: list[str], wordpieces: Tokenizer
 ) -> None:
-    """An uncased WordPiece: accents, what cannot be seen, and words that it lacks or finds too long."""
+    """An uncased WordPiece reads accents, invisible characters, and words that are unknown or too long."""
     _, begins, ends = encode_with_offsets(wordpieces, text, "en")
     assert [text[a:b] for a, b in zip(begins, ends, strict=True)] == places
 
@@ -237,7 +237,8 @@ def test_no_letter_is_lost_and_offsets_never_decrease(
 def test_answers_are_extracted_exactly_where_pieces_allow_it(
     letters: Tokenizer, tmp_path: Path
 ) -> None:
-    """From a text full of what is normalized, answers that begin and end with a piece come back letter by letter; all others are held."""
+    """Answers that begin and end with a piece are extracted exactly, also where the text is normalized; other
+    answers are inside the extracted text."""
     draw, asked, exact = random.Random(4), [], 0
     context = " ".join(drawn(draw, [*PLAIN, *ODD, "\u0436"]) for _ in range(120))
     words = list(SHARED_TEXT_WORD.finditer(context))

@@ -29,7 +29,7 @@ CASES = [
 def test_flags(
     source: str, output: str, target: str, expected: tuple[str, ...]
 ) -> None:
-    """French is not flagged, since this model does not know it."""
+    """Only languages of the model are searched for, so French is not flagged."""
     assert output_flags(source, output, "fr", target, LANGUAGES) == expected
 
 

@@ -23,7 +23,7 @@ def test_an_error_of_the_text_is_not_one_of_sentencepiece() -> None:
 
 
 def test_ctrl_c_is_obeyed_at_once() -> None:
-    """While a line is read, and so also while SentencePiece computes, which happens in the same thread."""
+    """The interrupt comes while a line is read; SentencePiece computes in the same thread."""
     is_over = threading.Event()
 
     def lines() -> Iterator[str]:

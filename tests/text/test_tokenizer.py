@@ -428,7 +428,7 @@ def reseal(card: dict[str, Any], model: bytes) -> str:
 def test_damage_with_a_correct_checksum_is_named(
     folder: Path, tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
-    """A card that contradicts itself or the model cannot come from masscli, but must not be a traceback."""
+    """masscli writes no card that contradicts itself or the model, but such a card must not cause a traceback."""
     model = (folder / "vocab.model").read_bytes()
     card = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
     (tmp_path / "vocab.model").write_bytes(model)

@@ -374,7 +374,8 @@ def test_damaged_extensions_are_refused(tmp_path: Path) -> None:
     "MASSCLI_DATA" not in os.environ, reason="MASSCLI_DATA names no folder of corpora"
 )
 def test_old_real_text_is_cut_as_before(tmp_path: Path) -> None:
-    """All of Multi30k in English and German, before and after Romanian was added; real Romanian is shorter."""
+    """All of Multi30k in English and German has the same ids before and after Romanian is added; Romanian text has
+    fewer pieces."""
     corpora = Path(os.environ["MASSCLI_DATA"])
     lines = {}
     for language in ("en", "de"):

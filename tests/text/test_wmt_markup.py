@@ -51,7 +51,7 @@ def test_segments_are_lines(tmp_path: Path) -> None:
 def test_every_translation_is_a_reference(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The score is that of the same references as lines."""
+    """The score is the same as with the references as plain lines."""
     test_set, output = tmp_path / "x.xml", tmp_path / "hyp"
     test_set.write_text(XML)
     output.write_text("Eins 1\nZwei\nDrei!\n")
@@ -124,7 +124,7 @@ def test_markup_is_never_read_as_lines(tmp_path: Path) -> None:
 def test_compare_reads_test_sets(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The report is that of the same text as lines."""
+    """The report is the same as for plain lines."""
     files = {
         "in.xml": XML,
         "in": "One\nTwo\nThree\n",

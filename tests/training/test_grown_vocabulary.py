@@ -240,7 +240,7 @@ def test_word_vectors_initialize_only_new_pieces(
 def test_old_rows_that_are_frozen_never_move(
     kind: str, optimizer: str, runs: Path, toy: Path, grown: Path, tmp_path: Path
 ) -> None:
-    """Under weight decay, moments, accumulation and a moving average; and everything else learns."""
+    """They stay under weight decay, momentum, accumulation and a moving average, and everything else is trained."""
     changes = [
         OLD_ROWS,
         f"optim.optimizer={optimizer}",
@@ -311,7 +311,7 @@ def test_rows_are_frozen_only_with_initial_weights(grown: Path, tmp_path: Path) 
 def test_only_gradients_of_trained_weights_are_clipped(
     runs: Path, grown: Path, tmp_path: Path
 ) -> None:
-    """The norm that is reported leaves the old rows out."""
+    """The reported norm does not include the old rows."""
     trainer, _ = build(
         recipe(grown, tmp_path, OLD_ROWS, f"init_from={runs / 'tied'}", streams=NEW)
     )

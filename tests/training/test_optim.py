@@ -230,7 +230,7 @@ def test_adam_follows_its_equations(kind: str) -> None:
 
 
 def test_no_optimizer_imports_the_compiler() -> None:
-    """It would take a second at every start. A step is part of it, and so is forgetting gradients."""
+    """The import would take a second at every start. Neither a step nor resetting gradients may cause it."""
     program = """
 import sys, torch
 from masscli.training.config import OptimConfig
@@ -254,7 +254,7 @@ print([name for name in ("torch._dynamo", "torch.distributed.tensor") if name in
     ("kind", "size"), [("adamw", 1.0), ("adamw_bert", 0.1 / math.sqrt(0.001))]
 )
 def test_the_first_step_is_as_long_as_published(kind: str, size: float) -> None:
-    """3.162 lr without bias correction, lr with it, whatever the gradient."""
+    """The step is 3.162 lr without bias correction and lr with it, whatever the gradient."""
     config = optim(kind, adam_betas=(0.9, 0.999), adam_eps=1e-12, weight_decay=0.0)
     moved = run(config, [[0.3, -2.0, 1e-4]], 0.01)
     steps = [(a - b) / 0.01 for a, b in zip(START, moved, strict=True)]
@@ -295,7 +295,7 @@ def test_steps_of_lamb_are_in_proportion_to_the_norm_of_the_weights() -> None:
 
 
 def test_lamb_moves_queries_keys_and_values_each_by_its_own_norm() -> None:
-    """They are one matrix here and three in ALBERT."""
+    """Queries, keys and values are one matrix here, and three in ALBERT."""
     layers = nn.ModuleDict(
         {"qkv": SelfAttention(8, 2, 0.0).qkv, "kv": CrossAttention(8, 2, 0.0, ()).kv}
     )

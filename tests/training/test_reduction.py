@@ -124,7 +124,7 @@ UNEQUAL: Parts = [("one", range(3)), ("one", range(3, 14)), ("one", range(14, 20
 def test_the_gradient_is_that_of_the_loss_as_it_is_written(
     streams: Any, reduction: str, gradient: Any
 ) -> None:
-    """Every term has its own mean; a stream's is over its own micro-batches."""
+    """Every loss term has its own mean, over the micro-batches of its stream."""
     parts = (
         [*UNEQUAL, ("two", range(20, 25)), ("two", range(7))]
         if streams is BOTH
@@ -174,7 +174,7 @@ def test_both_means_agree_if_all_micro_batches_have_equally_many_targets(
 
 
 def test_a_micro_batch_without_a_target_does_not_count(gradient: Any) -> None:
-    """A window too short for 15% of it has no fragment."""
+    """A window that is too short to mask 15% of its tokens has no fragment."""
     streams = {
         "one": {
             "dataset": "en",

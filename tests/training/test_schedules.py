@@ -65,7 +65,8 @@ def test_a_learning_rate_that_rises_again_causes_a_warning(
 
 
 def test_the_rate_falls_on_a_plateau_and_stays_low(toy: Path, tmp_path: Path) -> None:
-    """With a rate of nearly nothing only the first validation is a new best: each later one halves the rate."""
+    """The learning rate is almost 0, so only the first validation is a new best, and each later one halves the
+    rate."""
     plateau = (
         *STILL,
         "optim.lr_scheduler=reduce_lr_on_plateau",
@@ -170,7 +171,7 @@ def test_options_that_a_schedule_needs_are_named(
 def test_a_warm_up_that_fills_the_run_causes_a_warning(
     warmup: int, is_too_long: bool, toy: Path, tmp_path: Path
 ) -> None:
-    """After 5 updates of 5 the rate has come to four fifths of --lr."""
+    """After 5 of 5 updates the learning rate has reached four fifths of --lr."""
     changes = (
         f"optim.warmup_updates={warmup}",
         "optim.lr=0.01",
@@ -243,7 +244,7 @@ def test_a_schedule_that_outlasts_the_epochs_causes_a_warning(
 def test_a_run_whose_loss_weights_are_all_0_is_refused(
     weights: tuple[str, str], update: int, toy: Path, tmp_path: Path
 ) -> None:
-    """Up to the update where the last loss weight becomes 0, the run may go on."""
+    """A run may be continued up to the update at which its last loss weight becomes 0."""
     first, second = weights
 
     def run(max_update: int) -> Recipe:

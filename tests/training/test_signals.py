@@ -26,7 +26,7 @@ def test_sigusr1_before_the_loop_waits_for_it(stops: bool) -> None:
 
 
 def test_sigusr1_twice_stops_the_run_once() -> None:
-    """What forwards the signal of a batch system may do so twice, and the second one must not end the process."""
+    """A batch system may send the signal twice, and the second one must not end the process."""
     with hold_back_usr1(), Signals(stop_on_usr1=True) as signals:
         signal.raise_signal(signal.SIGUSR1)
         signal.raise_signal(signal.SIGUSR1)
@@ -37,7 +37,7 @@ def test_sigusr1_twice_stops_the_run_once() -> None:
 def test_signals_that_the_caller_ignores_do_not_stop_a_run(
     number: signal.Signals,
 ) -> None:
-    """As nohup has it for SIGHUP, and a shell for the Ctrl-C of a job in the background."""
+    """nohup ignores SIGHUP, and a shell ignores Ctrl-C for a job in the background."""
     before = signal.signal(number, signal.SIG_IGN)
     try:
         with Signals() as signals:

@@ -229,7 +229,7 @@ PLATEAU = (
 def test_an_interrupted_validation_is_repeated_when_the_run_continues(
     step: int, toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Validations are due after updates 4 and 8, and one comes at the end."""
+    """Validations are due after updates 4 and 8, and at the end."""
     train(recipe(toy, tmp_path / "whole", *PLATEAU))
     with monkeypatch.context() as patch:
         reached = in_validation(step, signal.SIGTERM, patch)
@@ -303,7 +303,7 @@ def test_a_second_ctrl_c_acts_at_once(
 
 
 def test_max_epoch_ends_the_run(toy: Path, tmp_path: Path) -> None:
-    """Every row three times, whatever the batches."""
+    """Every row is read three times, whatever the batches."""
     changes = (
         "train.max_update=1000",
         "train.update_freq=1",
@@ -325,7 +325,7 @@ def test_max_epoch_ends_the_run(toy: Path, tmp_path: Path) -> None:
 def test_a_warm_up_longer_than_the_epochs_causes_a_warning(
     toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """How many updates they are is right to one."""
+    """The estimated number of updates is exact to one."""
     args = ["finetune", str(toy), "--task", "translate", "-s", "en", "-t", "de", "--max-epoch", "2", "--max-tokens", "100", "--dim", "16",
             "--ffn-dim", "32", "--heads", "2", "--encoder-layers", "1", "--decoder-layers", "1", "--update-freq", "2"]  # fmt: skip
     for name, more, told in (
@@ -374,7 +374,7 @@ def test_max_examples_uses_only_the_first_rows(toy: Path, tmp_path: Path) -> Non
 def test_patience_counts_validations_and_survives_a_restart(
     toy: Path, tmp_path: Path
 ) -> None:
-    """With a rate of nearly nothing no validation is better than the first."""
+    """The learning rate is almost 0, so no validation is better than the first."""
     changes = (
         *STILL,
         "checkpoint.patience=2",
@@ -409,7 +409,8 @@ def test_micro_batches_equal_one_batch(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Three unequal micro-batches of an update, or their rows in one: a mean over all targets of a term is not a mean of means."""
+    """Three unequal micro-batches give the same update as one batch with their rows: a mean over all targets is
+    not a mean of means."""
     streams = {
         "only": {
             "dataset": "en-de" if objective["name"] == "translate" else "en",
@@ -557,7 +558,7 @@ def test_other_errors_are_not_mistaken_for_out_of_memory(
 
 
 def test_weights_of_streams_scale_their_gradients(toy: Path, tmp_path: Path) -> None:
-    """With nothing learned, the norm of the gradient follows the schedule."""
+    """The learning rate is almost 0, so the norm of the gradient follows the schedule of the weight."""
     still = (*STILL, "train.max_update=6", *EXACT)
     plain = steps(train(recipe(toy, tmp_path / "plain", *still, streams=MASS)))
     risen = steps(
@@ -595,7 +596,7 @@ def test_schedules_are_straight_lines_between_their_points() -> None:
 def test_an_update_without_any_target_changes_nothing(
     toy: Path, tmp_path: Path
 ) -> None:
-    """Windows too short for 15% of them."""
+    """Windows are too short to mask 15% of their tokens."""
     streams = {
         "mass": {
             "dataset": "en",
@@ -691,7 +692,7 @@ def test_a_nan_gradient_stops_the_run(
 def test_nan_weights_are_never_saved(
     toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They show in the validation at the latest, and that is before the save."""
+    """The validation before a save detects them at the latest."""
 
     def spoil(self: ParameterUpdater, norm: float) -> None:
         with torch.no_grad():
@@ -725,7 +726,7 @@ def test_a_run_that_diverges_is_stopped(
 def test_divergence_is_judged_by_the_losses_of_all_processes(
     toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One of four processes may have all targets of an update, and another none: the mean is the same for both."""
+    """One of four processes may have all targets of an update, and another none; both compare the same mean."""
     monkeypatch.setattr(updater, "DIVERGENCE_PATIENCE", 1)
     trainer, _ = build(recipe(toy, tmp_path, streams=PAIRS))
     trainer.updater._first_loss = 4.0
@@ -776,7 +777,7 @@ def test_low_precision_gives_nearly_the_same_losses(
 def test_a_continued_run_keeps_its_precision(
     toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On CPUs `auto` is measured, and a measurement may come out otherwise next time."""
+    """On CPUs `auto` depends on a measurement, whose result may differ the next time."""
     for fast in (True, False):
         monkeypatch.setattr(assembly, "bf16_is_faster", lambda fast=fast: fast)
         trainer, _ = build(
@@ -868,7 +869,7 @@ def test_endless_overflow_stops_the_run(toy: Path, tmp_path: Path) -> None:
 def test_the_best_checkpoint_is_that_of_the_chosen_metric(
     toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Losses are better low, BLEU is better high, and of two equals the earlier stays."""
+    """A lower loss and a higher BLEU is better, and of two equal values the earlier checkpoint is kept."""
     for metric, best in (
         ("loss", 4),
         ("ppl", 4),
@@ -982,7 +983,7 @@ def test_a_word_for_word_translation_is_learned(toy: Path, tmp_path: Path) -> No
 
 
 def test_mass_learns_dependencies_between_words(toy: Path, tmp_path: Path) -> None:
-    """Words alone are worth ln 24 = 3.18 nats each; in their sentence, next to nothing."""
+    """Without its sentence, a word has a loss of ln 24 = 3.18 nats; with it, nearly 0."""
     events = train(recipe(toy, tmp_path, *STRONGER, streams=MASS))
     [measured] = [e for e in events if isinstance(e, Evaluated)]
     assert measured.metrics["loss"] < 1.0
@@ -992,7 +993,7 @@ def test_mass_learns_dependencies_between_words(toy: Path, tmp_path: Path) -> No
 def test_every_target_language_learns_an_output_of_its_own(
     languages: str, toy: Path, tmp_path: Path
 ) -> None:
-    """However the model is told the language, the projection is that of the target's."""
+    """Whatever marks the language, the output projection is that of the target language."""
     streams = {"mass": {"dataset": "de", "objective": {"name": "mass"}}}
     train(
         recipe(
@@ -1016,7 +1017,7 @@ def test_every_target_language_learns_an_output_of_its_own(
 
 
 def test_a_stream_may_have_any_name(toy: Path, tmp_path: Path) -> None:
-    """`train` is a method of every module, a dot separates names, `encoder` begins the names of weights."""
+    """`train` is a method of every module, a dot separates names of parameters, and `encoder` begins some of them."""
     streams = dict.fromkeys(("train", "a.b", "encoder"), PAIRS["pairs"])
     for stop in (2, 4):
         assert (

@@ -102,7 +102,7 @@ def test_weights_needed_only_to_resume_are_removed_with_the_optimizer(
 def test_layers_that_run_twice_have_the_same_gradients(
     share: str, toy: Path, tmp_path: Path
 ) -> None:
-    """With dropout, and bit for bit: the random numbers of the second run are those of the first."""
+    """Gradients are equal bit for bit, also with dropout: the second pass draws the random numbers of the first."""
     size = (
         "model.encoder_layers=2",
         "model.decoder_layers=2",
@@ -131,7 +131,7 @@ def test_layers_that_run_twice_have_the_same_gradients(
 def test_options_of_layers_reach_those_of_an_objective(
     toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """ELECTRA's generator has layers of its own: they run twice, too, and are compiled."""
+    """The layers of ELECTRA's generator are also recomputed in the backward pass, and compiled."""
     objective = {"name": "electra", "tokens_per_sample": 29}
     detect = {"en": {"dataset": "en", "objective": objective}}
     size = ("model.decoder_layers=0", "train.max_update=3")

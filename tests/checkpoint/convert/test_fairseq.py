@@ -298,7 +298,7 @@ def test_mass_for_translation(direction: str, pre_norm: bool, tmp_path: Path) ->
 
 
 def test_a_single_encoder_and_decoder_of_mass_need_no_names(tmp_path: Path) -> None:
-    """So fine-tuning leaves them, with --source-langs zh --target-langs en."""
+    """Fine-tuning with --source-langs zh --target-langs en leaves one of each."""
     torch.manual_seed(1)
     table = torch.randn(WORDS, DIM)
     state = {}
@@ -701,7 +701,7 @@ def test_tags_of_multilingual_tasks_are_where_fairseq_puts_them(
 def test_a_dictionary_with_its_tags_needs_no_list_of_languages(
     translation: Stacks, tmp_path: Path
 ) -> None:
-    """Nor does it matter in which order other files have the languages."""
+    """The order of the languages in other files does not matter either."""
     path = write_dictionary(tmp_path / "dict.txt", "w", WORDS - 7)
     with path.open("a") as file:
         file.write("__de__ 1\n__ro__ 1\n__en__ 1\n")
@@ -844,7 +844,7 @@ def test_other_models_than_transformers_are_refused_by_their_architecture(
 def test_unused_tensors_cause_an_error_that_names_the_architecture(
     translation: Stacks, tmp_path: Path
 ) -> None:
-    """A model that writes all words at once has all that a transformer has, and more."""
+    """A non-autoregressive model has all tensors of a transformer, and further ones."""
     translation["decoder."]["embed_length.weight"] = torch.zeros(256, DIM)
     path = save(tmp_path / "model.pt", translation, arch="cmlm_transformer")
     with pytest.raises(MasscliError, match=r"no place .*\(architecture: cmlm_trans"):

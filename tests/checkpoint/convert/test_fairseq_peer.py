@@ -130,7 +130,7 @@ def test_sources_are_cut_as_fairseq_read_them(
 def test_fairseq_transformers_and_masscli_translate_alike(
     runs: Path, tmp_path: Path
 ) -> None:
-    """A post-norm model of fairseq leaves as FSMT, which Hugging Face's library made for such models."""
+    """A post-norm model of fairseq is exported as FSMT, the class of Hugging Face's library for such models."""
     transformers: Any = pytest.importorskip(
         "transformers", reason="transformers is not installed"
     )

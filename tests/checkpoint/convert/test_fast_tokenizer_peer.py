@@ -251,7 +251,7 @@ def test_a_sentencepiece_model_that_xlm_r_would_read_in_another_way_becomes_a_to
 
 
 def test_a_decoder_of_single_steps_shows_where_words_begin(tmp_path: Path) -> None:
-    """As Hugging Face's library writes them for SentencePiece models without a class of their own."""
+    """Hugging Face's library writes such decoders for SentencePiece models without a class of their own."""
     folder = tmp_path / "published"
     folder.mkdir()
     tokenizer = trained(folder, {"model_type": "bpe"})

@@ -258,7 +258,7 @@ def test_several_files_and_half_precision(tmp_path: Path) -> None:
 
 
 def test_the_vocabulary_of_albert(tmp_path: Path) -> None:
-    """Its frame and mask are found; ids that are new follow its own, and their rows are new."""
+    """Its start, end and mask symbols are found; new ids follow its own, and have new rows."""
     pieces = sentence_pieces(
         tmp_path / "spiece.model",
         40,
@@ -381,7 +381,7 @@ def test_the_ids_of_xlm_r_are_those_of_fairseq(tmp_path: Path) -> None:
 
 
 def test_the_merges_of_gpt(tmp_path: Path) -> None:
-    """Rows follow the pieces, whatever marks the end of a word; symbols that it has not are new."""
+    """Rows keep the order of the pieces; symbols that GPT lacks get new rows."""
     ids = write_merges(tmp_path)
     weights = write(tmp_path, "openai-gpt")
     (tmp_path / "vocab.txt").unlink()
@@ -768,7 +768,7 @@ def test_a_config_that_does_not_fit(
 
 
 def test_settings_that_have_no_effect_are_named_once(tmp_path: Path) -> None:
-    """Keys of the family, keys that change nothing, and keys that are not set are no news."""
+    """Keys that the family reads, that change nothing, or that are not set are not named."""
     others = {"rotary_dim": 4, "auto_map": {"AutoConfig": "own.OwnConfig"}, "new": None}
     write(
         tmp_path, "bert", **others, pooler_type="first_token_transform", use_cache=True

@@ -311,7 +311,7 @@ def test_a_model_with_any_head_is_read_without_it(kind: str, tmp_path: Path) -> 
 def test_a_config_without_defaults_is_read_as_their_library_reads_it(
     kind: str, tmp_path: Path
 ) -> None:
-    """Files of 2019 name neither the model_type nor what is as usual."""
+    """Files of 2019 contain neither model_type nor default values."""
     base, write_vocabulary = BASES[kind.split("For")[0].removesuffix("LMHeadModel")]
     size = write_vocabulary(tmp_path / "theirs")
     peer_class = getattr(transformers, kind)
@@ -606,7 +606,7 @@ def test_an_export_of_gpt2_searches_as_the_imported_model(
 def test_a_tokenizer_may_put_a_start_symbol_before_prompts(
     kind: str, with_file: bool, tmp_path: Path
 ) -> None:
-    """Its template in tokenizer.json says so, or without that file add_bos_token."""
+    """The template in tokenizer.json says so or, without that file, add_bos_token does."""
     folder = tmp_path / "theirs"
     size = gpt2(folder)
     settings = {

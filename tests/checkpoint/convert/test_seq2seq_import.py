@@ -73,7 +73,7 @@ def test_the_names_of_wrappers_change_nothing(wrapper: str, tmp_path: Path) -> N
 def test_an_untied_output_layer_of_fsmt_survives_import_and_export(
     tmp_path: Path,
 ) -> None:
-    """Its name is fairseq's, and not that of the other families."""
+    """Its parameter has fairseq's name, not that of the other families."""
     folder, name = tmp_path / "theirs", "model.decoder.output_projection.weight"
     tensors = make_seq2seq("fsmt", folder)
     tensors[name] = tensors[name].flip(0).contiguous()
@@ -87,7 +87,7 @@ def test_an_untied_output_layer_of_fsmt_survives_import_and_export(
 
 
 def test_positions_begin_after_the_row_of_padding(tmp_path: Path) -> None:
-    """Also where config.json names no padding, and the dictionary has it in another place."""
+    """This holds even if config.json does not name the padding id, and if the dictionary has it elsewhere."""
     folder = tmp_path / "theirs"
     make_seq2seq("fsmt", folder)
     for name in ("vocab-src.json", "vocab-tgt.json"):
@@ -100,7 +100,7 @@ def test_positions_begin_after_the_row_of_padding(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", SEQ2SEQ)
 def test_the_number_of_positions_may_be_missing(name: str, tmp_path: Path) -> None:
-    """Learned tables show it; of sinusoids there are as many as in Hugging Face's library."""
+    """Tables of learned positions show it; the number of sinusoidal ones is that of Hugging Face's library."""
     folder = tmp_path / "theirs"
     tensors = make_seq2seq(name, folder)
     config = json.loads((folder / "config.json").read_text())

@@ -923,7 +923,7 @@ def test_search_settings_without_a_counterpart_are_named(tmp_path: Path) -> None
 def test_words_that_were_added_are_matched_in_text(
     name: str, kind: str, tmp_path: Path
 ) -> None:
-    """Only tokenizer.json has them, next to the files of the family's own tokenizer."""
+    """Only tokenizer.json contains added words; the files of the family's own tokenizer do not."""
     folder = tmp_path / "theirs"
     make_peer(name, folder, {"padded": 3})
     theirs = getattr(transformers, kind).from_pretrained(folder)

@@ -279,7 +279,7 @@ def test_archives_that_python_refuses_in_other_ways(tmp_path: Path) -> None:
 
 
 def test_an_entry_of_another_size_is_refused(tmp_path: Path) -> None:
-    """Of a larger one only the beginning would be read, and its checksum not be compared."""
+    """Of an entry that is too large only the beginning would be read, and the checksum would not be compared."""
     path = tmp_path / "model.pt"
     torch.save({"model": torch.arange(30.0)}, path)
     with zipfile.ZipFile(path) as archive:

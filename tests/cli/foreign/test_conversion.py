@@ -591,7 +591,7 @@ def test_a_launcher_without_a_number_of_processes_is_accepted() -> None:
 def test_weights_that_fairseq_shares_are_shared(
     flags: str, embeddings: str, tied: str
 ) -> None:
-    """By default nothing is shared there, but everything here."""
+    """By default fairseq shares nothing, and masscli shares everything."""
     options = converted(
         f"fairseq-train d {flags} --arch transformer_iwslt_de_en"
     ).options

@@ -111,7 +111,7 @@ def test_a_broken_row_is_named(
 
 
 def test_a_table_may_be_separated_by_commas(tmp_path: Path) -> None:
-    """Of a file .csv, the header says whether commas or tabs separate its columns."""
+    """The header of a .csv file shows whether commas or tabs separate its columns."""
     path = tmp_path / "x.csv"
     path.write_bytes(
         b'\xef\xbb\xbf,label,text\r\n0,1,"He said ""no"", twice"\r\n1,0,"two\r\nlines"\r\n2,1,plain\r\n'
@@ -286,7 +286,7 @@ def test_comments_are_counted_however_many_columns_words_have(
 
 
 def test_a_word_that_may_be_a_comment_is_named(tmp_path: Path) -> None:
-    """Its label is that of no other word."""
+    """The word `#` is suspicious if no other word has its label."""
     path = save(tmp_path / "x.conll", "#\tid 7\na\tO\n\n#\tO\nb\tO\n\n#\tid 8\nc\tO\n")
     bad_rows = BadRows()
     read = [record.lists["1"] for record in read_records(path, "conll", bad_rows)]
@@ -341,7 +341,7 @@ def test_a_question_that_is_not_an_object_is_named(tmp_path: Path) -> None:
 
 
 def test_a_non_breaking_space_is_part_of_a_word(tmp_path: Path) -> None:
-    """Between columns that spaces separate, too."""
+    """This also holds where spaces separate the columns."""
     for text in ("10\u00a0000 NUM\na O\n", "10\u00a0000\tNUM\na\tO\n"):
         assert [
             r.lists["1"]
@@ -456,7 +456,7 @@ def test_a_file_of_bad_rows_alone_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_refused_row_says_how_to_skip_it(tmp_path: Path) -> None:
-    """So a dialogue of one turn does not stop a file for ever."""
+    """Otherwise a dialogue of one turn would make the whole file unusable."""
     path = tmp_path / "dialogues.txt"
     path.write_text("a\tb\nalone\n")
     with pytest.raises(MasscliError) as caught:

@@ -1060,7 +1060,7 @@ def test_identical_sides_are_reported(
 def test_text_that_is_read_twice_is_reported(
     text: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As text of one language, by its contents; a validation set may also be one of a pair."""
+    """Files are compared by their contents, within a language; a validation file may also be a side of a pair."""
     books, copy = text / "books.en", text / "copy.en"
     copy.write_bytes(books.read_bytes())
     mono = (

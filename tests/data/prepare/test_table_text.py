@@ -77,7 +77,7 @@ def test_text_with_the_name_of_labeled_examples_is_named(
 def test_held_out_examples_that_are_also_in_training_are_counted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """By their text, whatever their number and their label are."""
+    """Examples are compared by their text, whatever their number and label."""
     for kind, parts in HELD_OUT.items():
         for name, text in zip(("train", "valid"), parts, strict=True):
             save(tmp_path / f"{name}.{kind}", text)
@@ -103,7 +103,7 @@ def test_held_out_examples_that_are_also_in_training_are_counted(
 def test_a_first_line_that_looks_like_an_example_is_reported(
     first: str, odd: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """CoLA is distributed without names of columns."""
+    """CoLA, for example, is distributed without a header."""
     path = save(
         tmp_path / "x.tsv",
         f"{first}\n"
@@ -188,7 +188,7 @@ def test_empty_texts_are_counted(
 def test_quotes_of_csv_in_a_file_of_tabs_are_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As programs for tables write them, which double a quote in a text; other quotes are text."""
+    """Spreadsheet programs quote values and double the quotes within; any other quotes are part of the text."""
     lines = [
         '1\t"He said ""no"" to it"',
         '0\t"a good film"',

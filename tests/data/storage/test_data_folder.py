@@ -351,7 +351,7 @@ def test_stamps_of_a_read_only_folder_are_kept_in_the_cache(
 def test_a_folder_that_is_removed_while_it_is_read_is_named(
     toy: Path, tmp_path: Path
 ) -> None:
-    """Files are opened when they are first needed."""
+    """Files are opened when they are first needed, so this may happen late."""
     for first in ("lengths", "values"):
         folder = shutil.copytree(toy, tmp_path / first)
         column, _ = DataFolder.open(folder).pair("train", "en", "de")

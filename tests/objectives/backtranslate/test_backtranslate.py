@@ -299,7 +299,8 @@ def test_failures_are_reported_by_name(
 
 
 def test_a_third_language_is_the_wrong_one() -> None:
-    """Of the pieces 5 and 6, the language to be written has more than the one read, and another one more than it."""
+    """Pieces 5 and 6 are more frequent in the target language than in the source language, and still more frequent
+    in a third one."""
     read, written, other = (
         np.array([9, 9, 1, 1]),
         np.array([1, 1, 4, 4]),
@@ -619,7 +620,7 @@ def test_a_language_without_allowed_pieces_is_refused(
 def test_generate_uses_only_frequent_pieces_with_min_piece_count(
     data: DataFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Of a model that knows nothing, and would write anything."""
+    """The model is untrained, and would generate any piece."""
     train(recipe(data.folder, tmp_path / "run", "train.max_update=1"))
     (tmp_path / "in.en").write_text("ba be\nga go gu\nbi\n", encoding="utf-8")
     at = [

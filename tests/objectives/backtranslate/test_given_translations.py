@@ -230,7 +230,7 @@ def test_noise_is_added_in_training_alone_and_each_kind_by_its_option(
 def test_the_monitor_reads_the_outputs_of_the_model(
     data: DataFolder, model: Transformer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before noise and tags, and in training alone."""
+    """The monitor reads outputs before noise and tags are added, and only in training."""
     seen: list[Any] = []
 
     class Watch:

@@ -36,7 +36,8 @@ def electra(**options: Any) -> Electra:
 
 
 def test_ties_are_none_the_embeddings_or_all_but_the_output() -> None:
-    """By what the generator's loss teaches the model, and by what the objective has to learn of its own."""
+    """The ties show in the gradients that the generator's loss gives the model, and in the parameters of the
+    objective."""
     dim, ffn, size = SHAPE["dim"], SHAPE["ffn_dim"], VOCAB.size
     output = dim * dim + dim + 2 * dim + size
     layers = (
@@ -92,7 +93,8 @@ def test_a_generator_of_its_own_reads_as_one_that_shares_the_same_embeddings() -
 def test_the_generator_climbs_the_loss_of_the_discriminator(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """One slot, drawn twice: the mean of REINFORCE over all that may be drawn is the gradient of the mean reward, whatever the baseline."""
+    """With one position, drawn twice, the mean of the REINFORCE gradient over all samples is the gradient of the
+    mean reward, whatever the baseline."""
     made = electra(variant="adversarial", temperature=0.7, generator_ties="none")
     model = make(made)
     assert made.baseline is not None and made.detector is not None
@@ -155,7 +157,8 @@ def test_the_generator_climbs_the_loss_of_the_discriminator(
 
 
 def test_the_baseline_predicts_the_reward() -> None:
-    """It has learned where -log sigmoid is the reward, and it teaches nothing but itself."""
+    """The baseline's loss is lowest where its -log sigmoid is the reward, and only the baseline gets a gradient
+    from it."""
     made = electra(variant="adversarial")
     assert made.baseline is not None
     states, drawn, times = (
@@ -354,7 +357,7 @@ def test_a_resumed_run_of_two_stages_equals_an_uninterrupted_one(
 
 @pytest.mark.usefixtures("no_sync", "one_thread")
 def test_a_reused_draw_is_learned_in_one_stage(toy: Path, tmp_path: Path) -> None:
-    """With three updates to a list, the generator learns until the list that it began is done."""
+    """With three updates per draw, the generator is trained until the draw that it started is used up."""
     trainer = run(toy, tmp_path, 9, "train.batch_reuse=3")
     begun = handed_over(trainer)
     seen = {e.step: set(e.losses) for e in trainer.run() if isinstance(e, Stepped)}

@@ -296,7 +296,7 @@ def test_offsets_outside_of_a_text_are_named(
     labeled: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A folder can hold them if its checksums were computed anew."""
+    """A folder whose checksums were recomputed after a change can hold such offsets."""
     table = DataFolder.open(labeled / "data").table("squad", "train")
     row = next(row for row in range(len(table)) if len(table.item_rows("answers", row)))
     column = table.columns[field]

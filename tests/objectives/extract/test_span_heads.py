@@ -279,7 +279,7 @@ def test_the_loss_is_that_of_the_definition(kind: str, decoder: bool) -> None:
 def test_the_loss_of_a_new_head_is_that_of_a_uniform_guess(
     kind: str, weight: float
 ) -> None:
-    """Its losses are the logarithms of the number of positions, and of two for the classifier."""
+    """The losses are the logarithm of the number of positions, and log 2 for the classifier."""
     torch.manual_seed(3)
     windows = random_windows(1)
     num_positions = (

@@ -66,7 +66,7 @@ def test_a_list_field_is_refused_as_text(
 def test_the_question_is_read_whatever_the_choices_are_called(
     question: str, labeled: Path, tmp_path: Path
 ) -> None:
-    """As in RACE, where they are called options."""
+    """RACE, for example, calls them options."""
     rows = [
         json.dumps(
             {

@@ -236,7 +236,8 @@ def test_numbers_of_words_are_not_taken_for_words(
 def test_an_unknown_tag_is_named_with_its_line_and_is_wrong(
     labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It has no loss, and counts as wrong, as in `masscli score`; in the training part it is an error."""
+    """An unknown tag in validation has no loss and counts as wrong, as in `masscli score`; in the training split
+    it is an error."""
     rows = ["ba\tO", "ga\tB-X", "", "ba\tO", "bo\tI-Z", "bo\tO"]
     path, clean = (
         save(tmp_path / "x.conll", rows),

@@ -115,7 +115,7 @@ def test_xlm_fragment_at_the_ends_of_the_worked_example() -> None:
 
 
 def test_xlm_starts_have_the_published_distribution() -> None:
-    """P = .35 .15 .15 .35 for L = 8, k = 4."""
+    """The probabilities are .35 .15 .15 .35 for L = 8 and k = 4."""
     starts = first_hidden(draws(ROW, always_masked("xlm"), 4000))
     shares = np.bincount(starts, minlength=5)[1:] / 4000
     assert (

@@ -126,7 +126,8 @@ def test_all_pieces_of_a_roberta_word_are_masked_alike() -> None:
 
 
 def test_robertas_words_are_counted_as_words() -> None:
-    """Of w words, symbols among them, floor(0.15 w + u): right in expectation, however long they are."""
+    """floor(0.15 w + u) of w words (with symbols) are masked: the expectation is exact, however long the words
+    are."""
     ids, text, starts = several(512, 1)
     units = split_into_words(text, starts)
     exact = 0.15 * (len(units) + 3)
@@ -231,7 +232,7 @@ def test_ngrams_are_runs_of_whole_words() -> None:
 
 
 def test_words_of_albert_follow_its_rule() -> None:
-    """Two digits are a word by their mark, and two words in the released code."""
+    """Two digits are one word by their marker, and two words in the released code."""
 
     class Folder:
         folder = Path("data")
@@ -292,7 +293,8 @@ def test_electra_shows_some_of_what_the_generator_predicts(keep: float) -> None:
 def test_only_resampled_tokens_count_as_replaced(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What the discriminator reads differs from the text at slots only, and what it is told is where."""
+    """The discriminator's input differs from the text only at masked positions, and its labels say where it
+    differs."""
     made = objective("electra", mask_prob=0.5, tokens_per_sample=512)
     model = make(made, size=13)
     found = made.collator()(
@@ -459,7 +461,7 @@ def test_a_constant_detector_loses_the_entropy_of_the_fakes() -> None:
 def test_tied_embeddings_stay_tied_when_loaded_and_moved(
     name: str, tmp_path: Path
 ) -> None:
-    """One tensor has a row for each word, wherever it has been; what predicts with it sees what is written into it."""
+    """After loading or moving there is one tensor of embeddings, which the output layer also uses."""
     made, model = fresh(name, 90)
     save_file(model.state_dict(), tmp_path / "model")
     with torch.device("meta"):

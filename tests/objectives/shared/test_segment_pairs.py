@@ -128,7 +128,7 @@ def test_as_many_random_pairs_as_the_procedure_makes() -> None:
 
 
 def test_short_examples_are_of_two_tokens_up_to_as_many_as_fit() -> None:
-    """As in BERT's released code: a document's target length is drawn uniformly, both ends included."""
+    """BERT's released code draws the target length of a document uniformly, both ends included."""
     column = Text([[1] * 12] * 90)
     counts = Counter[int]()
     for seed in range(6):
@@ -213,7 +213,7 @@ def test_electra_fills_a_sequence_with_one_or_two_segments() -> None:
 
 
 def test_electra_aims_at_a_shorter_length_at_the_beginning_of_a_document_too() -> None:
-    """One time in twenty, of documents that fill one example and no more."""
+    """This is so for one of twenty documents that fill exactly one example."""
     view = pairs(Text([[10] * 8] * 90), "electra", short_prob=0.05, copies=30)
     found = [view[row].fields for row in range(len(view))]
     assert (
@@ -226,7 +226,7 @@ def test_electra_aims_at_a_shorter_length_at_the_beginning_of_a_document_too() -
 
 
 def test_electra_uses_one_segment_in_a_tenth_of_the_examples() -> None:
-    """One time in ten."""
+    """The probability of a single segment is 0.1."""
     view = pairs(Text([[60, 90]] * 90), "electra", short_prob=0.0, copies=20)
     assert (
         0.07
@@ -236,7 +236,8 @@ def test_electra_uses_one_segment_in_a_tenth_of_the_examples() -> None:
 
 
 def test_no_two_purposes_draw_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What decides on pairs, on what is cut and on static masks: Philox counts up in its first word, so purposes must differ in another."""
+    """Pairs, truncation and static masks draw different numbers: Philox counts up in its first word, so purposes
+    must differ in another."""
     seen: list[tuple[int, ...]] = []
     philox = np.random.Philox
 
@@ -551,7 +552,7 @@ def test_random_tokens_come_from_the_pool() -> None:
 
 
 def test_ngrams_have_the_published_lengths() -> None:
-    """6 : 3 : 2 for one, two and three words."""
+    """One, two and three words are in proportion 6 : 3 : 2."""
     units = [np.array([i]) for i in range(3_000)]
     found = runs(units, 4_000)
     for n, share in ((1, 6 / 11), (2, 3 / 11), (3, 2 / 11)):
@@ -696,7 +697,8 @@ def test_words_begin_at_marks_and_at_punctuation(pieces: tuple[str, ...]) -> Non
     ],
 )
 def test_word_starts_are_those_of_alberts_released_code(pieces: dict[str, int]) -> None:
-    """In SentencePiece every sign, digit and foreign letter begins one; in WordPiece nothing that is marked."""
+    """In SentencePiece every punctuation mark, digit and non-ASCII letter begins a word; in WordPiece no piece
+    with a marker does."""
     known = Pieces(*pieces)
     starts = word_starts(known, as_albert=True)(np.arange(known.vocab.size))
     assert starts[4:-1].tolist() == [bool(begin) for begin in pieces.values()]
@@ -704,7 +706,8 @@ def test_word_starts_are_those_of_alberts_released_code(pieces: dict[str, int]) 
 
 
 def test_ngrams_of_the_released_code_continue_after_a_separator() -> None:
-    """As often as they go on anywhere; and a word whose first piece was cut off at the front of B belongs to the last one of A."""
+    """N-grams continue across the separator as often as elsewhere; if truncation has removed the first piece of a
+    word at the start of B, the rest belongs to the last word of A."""
     text = np.array([False, *[True] * 4, False, *[True] * 4, False])
     every, ids = np.ones(11, np.bool_), np.arange(11) + 10
     often = {}

@@ -344,7 +344,7 @@ def test_every_layer_of_the_decoder_can_be_guided_and_no_other() -> None:
 
 
 def test_pairs_without_links_have_no_targets_of_alignment() -> None:
-    """Such are those of validation."""
+    """Validation pairs have no links."""
     source, target = np.array([10, 11]), np.array([20, 21, 22])
     links = np.array([[0, 0], [0, 1], [1, 1]])
     examples = [

@@ -228,7 +228,7 @@ def test_no_prediction_depends_on_what_it_may_not_see() -> None:
     ids=len,
 )
 def test_autoencoding_is_bert(order: list[Any]) -> None:
-    """Whatever the factorization, [M] predicts as in a plain pass over the corrupted text."""
+    """Whatever the factorization order, predictions at [M] are those of a plain pass over the corrupted text."""
     _, model = probe()
     wanted = model.encode(corrupted()).hidden[0, np.concatenate(order)]
     for x in (laid(order), laid(order, ["ae"])):
@@ -331,7 +331,7 @@ def test_one_block_without_masks_is_bert_on_pseudo_masks() -> None:
 
 
 def test_one_block_of_everything_is_bert_on_masks_at_any_depth() -> None:
-    """There is no context then that could or could not see them."""
+    """No context is left that could attend to the masks."""
     _, model = probe(layers=3)
     whole = bare(7)
     x = build_example(whole, [np.arange(7)], whole.ids, VOCAB.mask, ["par"])

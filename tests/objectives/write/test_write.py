@@ -92,7 +92,7 @@ def test_an_encoder_alone_generates_from_a_table(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Its validation perplexity is that of `generate`, which appends one [M] per step."""
+    """The validation perplexity is that of `generate`, which appends one [M] per step."""
     measured = finetune(
         labeled, tmp_path / "run", *task, "--init-from", str(encoder), *REST, updates=3
     )
@@ -259,7 +259,7 @@ def test_an_encoder_generates_as_if_the_weights_had_no_decoder(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """In validation and in `generate`, a decoder of the weights that was not trained does not write."""
+    """Validation and `generate` do not use a decoder of the initial weights that was not fine-tuned."""
     scored: list[list[str]] = []
     true = validation_tasks.rouge_scores
     monkeypatch.setattr(
@@ -296,7 +296,7 @@ def test_an_encoder_generates_as_if_the_weights_had_no_decoder(
 def test_a_decoder_continues_as_if_the_weights_had_no_encoder(
     both: Path, labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A language model never learned to read an encoder."""
+    """A language model has not learned to attend to an encoder."""
     at = [
         "pretrain",
         str(labeled / "data"),
@@ -467,7 +467,7 @@ def test_a_split_of_a_table(
 def test_the_task_that_generates_is_named(
     labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Two tasks on one model: their sources are cut as each was trained."""
+    """With two tasks on one model, sources are truncated as in the training of the chosen task."""
     recipe = (
         f'data = "{labeled / "data"}"\nsave_dir = "{tmp_path / "run"}"\n'
         '[stream.short]\ndataset = "heads"\n[stream.short.objective]\nname = "summarize"\nmax_source = 4\nkeep = "end"\n'

@@ -32,7 +32,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 def test_a_run_does_not_begin_on_a_disk_that_is_nearly_full(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its first checkpoint, perhaps hours later, would be lost."""
+    """The first checkpoint, perhaps hours later, would be lost."""
     for free, is_refused in ((64 << 20, False), ((64 << 20) - 1, True)):
         usage = SimpleNamespace(free=free)
         monkeypatch.setattr(shutil, "disk_usage", lambda path, usage=usage: usage)
@@ -48,7 +48,7 @@ def test_a_run_does_not_begin_on_a_disk_that_is_nearly_full(
 def test_only_the_first_process_removes_leftovers_of_a_killed_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another one might remove what the first process is about to write."""
+    """Another process might remove what the first one is about to write."""
     partial = tmp_path / "run" / "checkpoints" / ".step-0000002.new"
     partial.mkdir(parents=True)
     monkeypatch.setattr("masscli.core.distributed.rank", 1)

@@ -526,7 +526,7 @@ def test_blocks_must_fit_the_positions(
 
 
 def test_a_decoder_alone_has_its_own_positions(toy: Path) -> None:
-    """More than --max-positions, which then nothing reads."""
+    """It may have more than --max-positions, which has no effect then."""
     at = [
         str(toy),
         *SMALL,
