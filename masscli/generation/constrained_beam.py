@@ -11,8 +11,9 @@ Sentences without phrases are searched as usual. Shapes: S sentences, W rows eac
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -22,53 +23,118 @@ from masscli.generation.beam import Beam, StepSelection
 from masscli.generation.config import GenerationConfig
 
 
+@dataclass(slots=True, eq=False)
+class Node:
+    """A node in a tree of phrases: the beginning of some of them, `depth` pieces long."""
+
+    depth: int = 0
+    children: dict[int, Node] = field(default_factory=dict)
+    """The nodes one piece longer, by that piece."""
+    phrase: tuple[int, ...] | None = None
+    """The phrase that is complete here, if there is one."""
+    inside: Node | None = None
+    """The longest beginning of a phrase that ends like this one but begins later; None for the root."""
+
+
+class Phrases:
+    """Phrases, each a tuple of pieces, that an output lacks. The object does not change.
+
+    They are also kept as a tree, in which phrases that begin alike share nodes; its root stands for no piece.
+    As in the algorithm of Aho and Corasick (1975), each node links to the longest beginning inside it, so
+    that a piece is looked up in the same time for any number of phrases.
+    """
+
+    def __init__(self, phrases: Sequence[tuple[int, ...]]) -> None:
+        self.phrases = phrases
+        self.root = Node()
+        for phrase in phrases:
+            node = self.root
+            for piece in phrase:
+                node = node.children.setdefault(piece, Node(node.depth + 1))
+            node.phrase = phrase
+        self._link_nodes()
+
+    def _link_nodes(self) -> None:
+        """Set the links `inside` of all nodes below the root."""
+        waiting = deque([self.root])
+        # Shorter beginnings come first, since the links of longer ones follow from theirs.
+        while waiting:
+            node = waiting.popleft()
+            for piece, child in node.children.items():
+                child.inside = _find(node.inside, piece) or self.root
+                waiting.append(child)
+
+    def without(self, phrase: tuple[int, ...]) -> Phrases:
+        """Return the same phrases, but for the first that is equal to `phrase`."""
+        place = self.phrases.index(phrase)
+        return Phrases([*self.phrases[:place], *self.phrases[place + 1 :]])
+
+
+def _find(node: Node | None, piece: int) -> Node | None:
+    """Return the child by `piece` of a node or, if it has none, of the next beginning inside it that has one.
+
+    The result is None if `piece` neither continues nor begins a phrase, or if `node` is None.
+    """
+    while node is not None and piece not in node.children:
+        node = node.inside
+    return None if node is None else node.children[piece]
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """The progress of one row with the phrases that its output must contain."""
 
-    missing: tuple[tuple[int, ...], ...]
-    """The phrases, as pieces, that the output does not have completely."""
-    begun: tuple[int, ...] = ()
-    """The last pieces of the output that are the beginning of a missing phrase; empty if there are none."""
+    missing: Phrases
+    """The phrases that the output does not have completely."""
+    begun: Node
+    """The beginning of a missing phrase with which the output ends, a node of their tree."""
     pieces: int = 0
     """Number of pieces in the output that belong to phrases, those of an unfinished one included."""
 
+    @classmethod
+    def start(cls, phrases: Sequence[Sequence[int]]) -> Progress:
+        """Return the progress of an output without pieces that must contain `phrases`."""
+        missing = Phrases([tuple(phrase) for phrase in phrases])
+        return cls(missing, missing.root)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the output has all phrases."""
+        return not self.missing.phrases
+
     def next_pieces(self) -> set[int]:
         """Return the pieces that would continue the phrase that was begun, or begin any missing phrase."""
-        size = len(self.begun)
-        continuing = {
-            phrase[size] for phrase in self.missing if phrase[:size] == self.begun
-        }
-        return continuing | {phrase[0] for phrase in self.missing}
+        return {*self.begun.children, *self.missing.root.children}
+
+    def pieces_with(self, piece: int) -> int:
+        """Return the number of pieces that would belong to phrases if the output were extended by `piece`.
+
+        If the piece does not continue the phrase that was begun, the pieces of that no longer count; but the
+        last of them and the piece, or the piece itself, may begin a phrase.
+        """
+        node = _find(self.begun, piece)
+        depth = 0 if node is None else node.depth
+        return self.pieces - self.begun.depth + depth
 
     def extended(self, piece: int) -> Progress:
-        """Return the progress after the output is extended by `piece`; this object stays as it is.
-
-        If the piece does not continue the phrase that was begun, that phrase is missing again, and its pieces
-        no longer count; but the last of them and the piece, or the piece itself, may begin a phrase.
-        """
-        # If the begun phrase is not continued, its pieces no longer count.
-        finished = self.pieces - len(self.begun)
-        # The longest prefix comes first. A shorter one may be inside it: `a a b` continues after `a a
-        # a`.
-        for first in range(len(self.begun) + 1):
-            begun = (*self.begun[first:], piece)
-            if begun in self.missing:
-                place = self.missing.index(begun)
-                missing = self.missing[:place] + self.missing[place + 1 :]
-                return Progress(missing, (), finished + len(begun))
-            if any(phrase[: len(begun)] == begun for phrase in self.missing):
-                return Progress(self.missing, begun, finished + len(begun))
-        return replace(self, begun=(), pieces=finished)
+        """Return the progress after the output is extended by `piece`; this object stays as it is."""
+        pieces = self.pieces_with(piece)
+        # The longest beginning counts. A shorter one may be inside it: `a a b` continues after `a a a`.
+        node = _find(self.begun, piece) or self.missing.root
+        if node.phrase is None:
+            return Progress(self.missing, node, pieces)
+        # A phrase that was not continued is missing again.
+        missing = self.missing.without(node.phrase)
+        return Progress(missing, missing.root, pieces)
 
 
 class Continuation(NamedTuple):
-    """A row (`parent`) extended by a piece: the new sum of log-probabilities, and progress with phrases."""
+    """A row (`parent`) extended by a piece: the new sum of log-probabilities, and its pieces of phrases."""
 
     sum: float
     parent: int
     piece: int
-    progress: Progress
+    phrase_pieces: int
 
 
 class ConstrainedBeam(Beam):
@@ -87,8 +153,7 @@ class ConstrainedBeam(Beam):
         super().__init__(config, eos)
         self.progress = []
         for of_sentence in phrases:
-            start = Progress(tuple(tuple(phrase) for phrase in of_sentence))
-            self.progress.append([start] * self.width)
+            self.progress.append([Progress.start(of_sentence)] * self.width)
 
     def keep(self, sentences: Tensor) -> None:
         """Drop the progress of all sentences but those with these indices (1-D)."""
@@ -103,12 +168,12 @@ class ConstrainedBeam(Beam):
         """
         for sentence, rows in enumerate(self.progress):
             for row, progress in enumerate(rows):
-                if progress.missing:
+                if not progress.is_complete:
                     scores[sentence, row, self.eos] = -torch.inf
         selection = super().select(sums, scores)
         for sentence, rows in enumerate(self.progress):
             # A sentence that has had no phrases from the start is left as it is.
-            has_phrases = rows[0].pieces > 0 or any(row.missing for row in rows)
+            has_phrases = rows[0].pieces > 0 or any(not row.is_complete for row in rows)
             if has_phrases:
                 self._select_in_sentence(
                     sentence, sums[sentence], scores[sentence], selection
@@ -132,8 +197,10 @@ class ConstrainedBeam(Beam):
             selection.sums[sentence, row] = continuation.sum
             selection.parents[sentence, row] = continuation.parent
             selection.pieces[sentence, row] = continuation.piece
-        unused = [Progress(())] * (self.width - len(chosen))
-        self.progress[sentence] = [item.progress for item in chosen] + unused
+        rows = self.progress[sentence]
+        extended = [rows[item.parent].extended(item.piece) for item in chosen]
+        unused = [Progress.start(())] * (self.width - len(chosen))
+        self.progress[sentence] = extended + unused
 
     def _continuations(
         self, sentence: int, sums: Tensor, scores: Tensor
@@ -156,12 +223,12 @@ class ConstrainedBeam(Beam):
                 places.add(row * vocab_size + needed)
         continuations = []
         # Sorted, so that of equally good ones the first row and piece win.
-        for place in sorted(places):
+        ordered = sorted(places)
+        for place, total in zip(ordered, flat[ordered].tolist(), strict=True):
             row, piece = divmod(place, vocab_size)
-            total = float(flat[place])
             if total > -torch.inf:
-                progress = self.progress[sentence][row].extended(piece)
-                continuations.append(Continuation(total, row, piece, progress))
+                phrase_pieces = self.progress[sentence][row].pieces_with(piece)
+                continuations.append(Continuation(total, row, piece, phrase_pieces))
         return sorted(continuations, key=lambda continuation: -continuation.sum)
 
     def _deal_out(self, continuations: list[Continuation]) -> list[Continuation]:
@@ -172,7 +239,7 @@ class ConstrainedBeam(Beam):
         """
         banks: dict[int, list[Continuation]] = {}
         for continuation in continuations:
-            banks.setdefault(continuation.progress.pieces, []).append(continuation)
+            banks.setdefault(continuation.phrase_pieces, []).append(continuation)
         chosen: list[Continuation] = []
         for turn in range(self.width):
             for pieces in sorted(banks, reverse=True):

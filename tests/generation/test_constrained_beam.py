@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -92,12 +93,12 @@ def test_a_beam_as_wide_as_the_tree_finds_the_best_outputs_with_the_phrases(
 def test_a_phrase_is_found_after_a_part_of_itself(
     phrases: list[tuple[int, ...]], output: list[int], missing: list[tuple[int, ...]]
 ) -> None:
-    progress = Progress(tuple(phrases))
+    progress = Progress.start(phrases)
     for piece in output:
         progress = progress.extended(piece)
-    assert list(progress.missing) == missing
+    assert progress.missing.phrases == missing
     done = sum(map(len, phrases)) - sum(map(len, missing))
-    assert progress.pieces == done + len(progress.begun)
+    assert progress.pieces == done + progress.begun.depth
 
 
 def test_a_narrow_beam_has_all_phrases_and_does_not_affect_other_sentences() -> None:
@@ -131,7 +132,7 @@ def test_a_phrase_is_generated_when_it_becomes_possible() -> None:
 
 
 def test_progress_is_lost_and_starts_again() -> None:
-    progress = Progress(((A, B), (A, A, C), (B,)))
+    progress = Progress.start([(A, B), (A, A, C), (B,)])
     for piece, pieces, missing in (
         (A, 1, 3),
         (A, 2, 3),
@@ -141,11 +142,64 @@ def test_progress_is_lost_and_starts_again() -> None:
         (B, 3, 1),
     ):
         progress = progress.extended(piece)
-        assert (progress.pieces, len(progress.missing)) == (pieces, missing)
-    assert progress.missing == ((A, A, C),)
+        assert (progress.pieces, len(progress.missing.phrases)) == (pieces, missing)
+    assert progress.missing.phrases == [(A, A, C)]
     assert progress.next_pieces() == {A}
     assert progress.extended(A).next_pieces() == {A}
     assert progress.extended(A).extended(A).next_pieces() == {C, A}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_progress_is_that_of_its_definition(seed: int) -> None:
+    """A phrase counts as found when the output ends with it; of several beginnings the longest counts."""
+    rng = random.Random(seed)
+    phrases = [
+        tuple(rng.choices((A, B), k=rng.randint(1, 5)))
+        for _ in range(rng.randint(1, 9))
+    ]
+    progress = Progress.start(phrases)
+    missing, begun, done = list(phrases), (), 0
+    for piece in rng.choices((A, B, C), weights=(5, 5, 1), k=60):
+        beginnings = {
+            phrase[:size] for phrase in missing for size in range(1, len(phrase) + 1)
+        }
+        assert progress.next_pieces() == {
+            phrase[size]
+            for phrase in missing
+            for size in {0, len(begun)}
+            if phrase[:size] in ((), begun)
+        }
+        ends = [(*begun, piece)[first:] for first in range(len(begun) + 1)]
+        begun = next((end for end in ends if end in beginnings), ())
+        expected = done + len(begun)
+        if begun in missing:
+            missing.remove(begun)
+            done, begun = expected, ()
+        assert progress.pieces_with(piece) == expected
+        progress = progress.extended(piece)
+        assert (progress.missing.phrases, progress.pieces) == (missing, expected)
+
+
+def test_a_step_takes_no_longer_with_more_phrases() -> None:
+    """Compared are lookups in the trees of phrases: each piece of an output is looked up at most twice on average."""
+    lookups = 0
+
+    class Counting(dict):  # type: ignore[type-arg]
+        def __contains__(self, piece: object) -> bool:
+            nonlocal lookups
+            lookups += 1
+            return super().__contains__(piece)
+
+    progress = Progress.start([(A,) * size + (B,) for size in range(1, 300)])
+    waiting = [progress.missing.root]
+    while waiting:
+        node = waiting.pop()
+        waiting += node.children.values()
+        node.children = Counting(node.children)
+    for piece in [A] * 1000:
+        progress = progress.extended(piece)
+    # Looked up for the number of pieces, and to go on.
+    assert lookups <= 2 * 2 * 1000
 
 
 def test_the_command_generates_the_given_phrases(
