@@ -90,7 +90,7 @@ def _select_stream(
     if len(fitting) > 1 or not (both_given or len(candidates) == 1):
         raise MasscliError(
             f"{checkpoint.path}: has several tasks",
-            f"choose one with --stream; it has {listed}",
+            f"masscli generate --stream NAME chooses one of {listed}",
         )
     return candidates[fitting[0]]
 

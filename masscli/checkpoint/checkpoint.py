@@ -473,7 +473,7 @@ def _no_checkpoint(path: Path) -> MasscliError:
     if path.is_file():
         return MasscliError(
             f"{path}: is a file, expected the folder of a run or of a checkpoint",
-            "give text with --input or standard input; masscli import reads weights of other programs",
+            "name that folder; `masscli import` makes a run of the weights of another program",
         )
     return MasscliError(f"{path}: holds no checkpoint", _hint_for_folder(path))
 

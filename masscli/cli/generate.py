@@ -39,7 +39,7 @@ from masscli.cli.output import (
     writer,
 )
 from masscli.cli.search_options import GivenSearch
-from masscli.cli.text_inputs import warn_of_examples
+from masscli.cli.text_inputs import refuse_text_as_run, warn_of_examples
 from masscli.core import distributed
 from masscli.core.config import UnusedOption, iter_options
 from masscli.core.errors import MasscliError
@@ -105,6 +105,7 @@ def run(
             "--constraints need a plain beam search",
             "leave out --sampling and --diverse-beam-groups",
         )
+    refuse_text_as_run(paths or [])
     tune_heap()
     # An error in a tag is reported before the work, not after it.
     parse_tags(command.tag, "--tag")

@@ -28,6 +28,7 @@ import typer
 from masscli.cli.latest_run import latest_run
 from masscli.cli.output import check_distinct, check_inputs_stay, writer
 from masscli.cli.score_inputs import PREDICTION_COLUMN
+from masscli.cli.text_inputs import refuse_text_as_run
 from masscli.core import distributed
 from masscli.core.errors import MasscliError
 from masscli.core.listing import count_of
@@ -65,6 +66,7 @@ def run(
     tune_heap()
     if path is None:
         path = latest_run("predict")
+    refuse_text_as_run([path])
     device, precision = _start_process(command)
     opened = load(path, device=device, precision=precision)
     model = opened.task_model(command.stream, command.null_threshold)

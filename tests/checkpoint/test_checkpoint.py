@@ -1076,6 +1076,32 @@ def test_an_average_that_was_killed_is_made_again(run: Path, tmp_path: Path) -> 
     assert [path.name for path in (tmp_path / "mean").iterdir()] == ["checkpoints"]
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["inspect"],
+        ["average", "--output", "mean"],
+        ["export", "--output", "new"],
+        ["serve"],
+    ],
+    ids=" ".join,
+)
+def test_a_hint_is_for_the_command_that_gives_it(
+    command: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """These commands read no text, as `generate` does, and have no --input."""
+    monkeypatch.chdir(tmp_path)
+    Path("test.en").write_text("a dog\n")
+    assert masscli([*command[:1], "test.en", *command[1:]]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "error: test.en: is a file, expected the folder of a run or of a checkpoint",
+        "hint: name that folder; `masscli import` makes a run of the weights of another program",
+    ]
+
+
 def test_inspect_describes_a_checkpoint(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -503,7 +503,7 @@ def test_the_task_that_generates_is_named(
     _, err = told(capsys, *way, status=2)
     assert (
         err[0].endswith(": has several tasks")
-        and err[1] == "hint: choose one with --stream; it has short, talk"
+        and err[1] == "hint: masscli generate --stream NAME chooses one of short, talk"
     )
     _, err = told(capsys, *way, "--stream", "label", status=2)
     assert "--stream label: " in err[0] and err[1] == "hint: it has short, talk"
