@@ -9,9 +9,13 @@ what to specify, if several do. For a run that was only pre-trained they guess a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from masscli.api.trained_languages import (
+    tells_languages_apart,
+    untrained_languages,
+)
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.core.errors import MasscliError
 from masscli.objectives.write.options import ConditionalGenerationOptions
@@ -47,7 +51,10 @@ def select_writing_task(
     stream = _select_stream(checkpoint, stream_name, source, target)
     if stream is not None:
         return WritingTask(*_languages_of(stream), stream)
-    return _select_direction(checkpoint, source, target)
+    task = _select_direction(checkpoint, source, target)
+    return replace(
+        task, warnings=(*task.warnings, *_language_warnings(checkpoint, task))
+    )
 
 
 def _select_stream(
@@ -151,6 +158,25 @@ def _select_direction(
     if not trained:
         return _guess_direction(known, source, target)
     return WritingTask(*_fitting_direction(trained, source, target), None)
+
+
+def _language_warnings(checkpoint: Checkpoint, task: WritingTask) -> list[str]:
+    """Return warnings if the languages of a task mean nothing to the model, or if it never read them."""
+    direction = (task.source, task.target)
+    if direction in checkpoint.directions:
+        return []
+    warnings = []
+    untrained = untrained_languages(checkpoint, direction)
+    if untrained:
+        warnings.append(
+            f"the run was never trained on text of {' or '.join(untrained)}"
+        )
+    knows_several = len(checkpoint.framing().vocab.languages) > 1
+    if knows_several and not tells_languages_apart(checkpoint):
+        warnings.append(
+            "the model does not tell languages apart: -s and -t do not decide in which one it writes"
+        )
+    return warnings
 
 
 def _fitting_direction(

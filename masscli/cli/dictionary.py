@@ -30,6 +30,7 @@ import typer
 
 from masscli.cli.options import check_changed_options
 from masscli.cli.output import check_output, writer
+from masscli.cli.text_inputs import warn_of_untrained
 from masscli.core.config import Flags, UnusedOption, check, config, positive
 from masscli.core.errors import MasscliError
 from masscli.core.listing import count_of
@@ -159,6 +160,7 @@ def _from_model(path: Path, options: DictionaryConfig) -> list[WordPair]:
 
     checkpoint = Checkpoint.open(path)
     folder = open_verified(options.data or checkpoint.find_data())
+    warn_of_untrained(path, checkpoint, options.pair)
     max_words, min_count = options.max_words or MAX_WORDS, options.min_count or 5
     # The text of the folder shows which pieces are words of which language, and how frequent they are.
     return from_embeddings.induce(

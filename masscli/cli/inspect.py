@@ -15,6 +15,7 @@ from typing import Annotated
 
 import typer
 
+from masscli.cli.text_inputs import warn_of_untrained
 from masscli.core.errors import MasscliError
 
 
@@ -167,6 +168,9 @@ def _show_retrieval(path: Path, folder: Path | None, split: str) -> None:
             "preprocess them with --validpref, or choose another --split",
         )
     model = checkpoint.model()
+    warn_of_untrained(
+        path, checkpoint, [language for pair in pairs for language in pair]
+    )
     for source, target in pairs:
         source_rows, target_rows = aligned_rows(data, split, (source, target), None)
         source_vectors = sentence_vectors(model, framing, source_rows, source)

@@ -22,7 +22,7 @@ from typing import Annotated, Literal
 import typer
 
 from masscli.cli.output import check_inputs_stay, check_output, writer
-from masscli.cli.text_inputs import warn_of_examples
+from masscli.cli.text_inputs import warn_of_examples, warn_of_untrained
 from masscli.core.config import Flags, config
 from masscli.core.errors import MasscliError
 from masscli.core.files import given_again
@@ -85,6 +85,7 @@ def run(
             raise MasscliError(
                 f"{path}: knows no language {language!r}", f"it has {known}"
             )
+        warn_of_untrained(path, ensemble.first, [language])
         # Every sentence is compared with every other, so both files must fit into memory.
         lines = list(iter_lines(file))
         if not lines:

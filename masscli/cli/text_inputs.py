@@ -1,13 +1,17 @@
-"""Notice inputs that were probably not meant: labeled examples as text, and text in the place of a run."""
+"""Notice inputs that were probably not meant: examples as text, text as a run, and unknown languages."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from masscli.core.errors import MasscliError
 from masscli.data.formats.registry import read_as_text
+
+if TYPE_CHECKING:
+    from masscli.checkpoint.checkpoint import Checkpoint
 
 
 def warn_of_examples(*paths: Path | None, advice: str = "") -> None:
@@ -19,6 +23,23 @@ def warn_of_examples(*paths: Path | None, advice: str = "") -> None:
         remark = None if path is None else read_as_text(path)
         if remark is not None:
             print(f"warning: {remark}{advice}", file=sys.stderr)
+
+
+def warn_of_untrained(
+    path: Path, checkpoint: Checkpoint, languages: Iterable[str]
+) -> None:
+    """Print a warning if a run has never been trained on text of one of `languages`, which it is to read.
+
+    `path` is the run or checkpoint as the user named it.
+    """
+    from masscli.api.trained_languages import untrained_languages
+
+    untrained = untrained_languages(checkpoint, languages)
+    if untrained:
+        print(
+            f"warning: {path}: was never trained on text of {' or '.join(untrained)}",
+            file=sys.stderr,
+        )
 
 
 def refuse_text_as_run(paths: Iterable[Path]) -> None:
