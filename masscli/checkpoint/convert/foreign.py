@@ -93,7 +93,7 @@ class ImportRequest:
 
         `options` are the names of such fields, and `title` names the kind of model in the error.
         """
-        flags = {"dictionaries": "--dict"}
+        flags = {"dictionaries": "--dict", "source": "-s", "target": "-t"}
         values = asdict(self)
         for option in options:
             if values[option]:

@@ -459,9 +459,11 @@ def _streams(
     A model without a decoder has masked language modeling for each of `languages`, all that the file has,
     and one without an encoder has causal language modeling. Otherwise -s and -t give the only direction, or
     the file's training options (`params`) list the directions of translation and back-translation; if they
-    list none, each language has MASS. Raises MasscliError if only one of -s and -t is given, or if a
-    language is unknown.
+    list none, each language has MASS. Raises MasscliError if only one of -s and -t is given, if a language is
+    unknown, or if a model that has no direction is given one.
     """
+    if len(parts) < 2:
+        request.refuse(f"{TITLE} with one stack", "source", "target")
     if "decoder" not in parts:
         return _named_streams([("mlm", language) for language in languages])
     if "encoder" not in parts:

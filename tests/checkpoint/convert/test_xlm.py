@@ -467,6 +467,12 @@ def test_a_causal_language_model_is_told_from_a_masked_one_by_its_steps(
         )
         kinds.append(list(Checkpoint.open(path).recipe.stream))
     assert kinds == [["clm-en", "clm-fr"], *[["mlm-en", "mlm-fr"]] * 3]
+    with pytest.raises(MasscliError, match=r"^-s: .* is of .* with one stack, to which"):
+        import_file(
+            ImportRequest(tmp_path / "model.pth", source="en", target="fr"),
+            None,
+            tmp_path / "new",
+        )
     checkpoint = Checkpoint.open(tmp_path / "0")
     ids = [1, 14, 20, 17, 16]
     tokens = block(np.array([ids]).T, [5], checkpoint, "fr")
