@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from masscli.core.digits import parse_number
-from masscli.core.listing import count_of
+from masscli.core.listing import count_of, list_some
 from masscli.metrics.config import ScoreConfig
 from masscli.metrics.unlabeled import LABEL_METRICS
 from masscli.text.markers import BPE_CONTINUATION, SENTENCEPIECE_SPACE, UNKNOWN_TEXT
@@ -284,7 +284,7 @@ def check_labels(
             ]
             yield (
                 f"{name}: {count} of {len(hypotheses)} labels are numbers that {reference_name} spells "
-                f"differently: {', '.join(examples[:MAX_NAMED_LABELS])}"
+                f"differently: {list_some(examples, MAX_NAMED_LABELS)}"
             )
         elif not ours & theirs:
             yield (
@@ -472,8 +472,6 @@ def _normalize(line: str, options: ScoreConfig) -> str:
 
 
 def _some_labels(labels: set[str]) -> str:
-    """Return the first few of the sorted labels, quoted and separated by commas, for a message."""
+    """Return the first few of the sorted labels, quoted, and the number of the others, for a message."""
     names = [repr(label) for label in sorted(labels)]
-    if len(names) > MAX_NAMED_LABELS:
-        names[MAX_NAMED_LABELS:] = ["..."]
-    return ", ".join(names)
+    return list_some(names, MAX_NAMED_LABELS)

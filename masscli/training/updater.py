@@ -180,10 +180,10 @@ class ParameterUpdater:
         if not suspects:
             suspects = [planned for planned, _ in self.gradients.micro_losses]
         named = []
-        for planned in suspects[:MOST_SUSPECTS]:
+        for planned in suspects:
             numbers = list_some(planned.numbers.tolist(), MOST_SUSPECTS)
             named.append(f"{planned.stream} {numbers} of epoch {planned.epoch}")
-        return f"examples: {'; '.join(named)}"
+        return f"examples: {list_some(named, MOST_SUSPECTS, '; ')}"
 
     def _check_divergence(self, loss_sums: Tensor, target_counts: Tensor) -> None:
         """Raise MasscliError if the loss has been too high for `DIVERGENCE_PATIENCE` updates in a row.

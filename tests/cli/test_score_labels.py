@@ -41,6 +41,9 @@ def test_different_spellings_of_numbers_are_reported(
         "warning: hyp: 3 of 4 labels are numbers that ref spells differently: '0.0' is '0' there, '1.0' is '1' there, '1e0' is '1' there"
     ]
     assert next(iter(found.values())) < 50  # a warning changes no number
+    numbers = [str(number) for number in range(6)]
+    _, err = scored(capsys, *sides(numbers, [f"{n}.0" for n in numbers]), metric)
+    assert err[0].endswith("'2.0' is '2' there, '3.0' is '3' there and 2 more")
     _, err = scored(capsys, *sides(["0.0", "1.0"], ["1", "0"]), metric)
     assert err == [
         "warning: hyp: 2 of 2 labels are numbers that ref spells differently: '0' is '0.0' there, '1' is '1.0' there"
@@ -73,7 +76,7 @@ def test_labels_without_overlap_and_whole_columns_are_reported(
     )
     many = scored(capsys, *sides(list("fghijk"), list("abcdea")), "accuracy")[1]
     assert many == [
-        "warning: hyp: has no label in common with ref: 'a', 'b', 'c', 'd', ... against 'f', 'g', 'h', 'i', ..."
+        "warning: hyp: has no label in common with ref: 'a', 'b', 'c', 'd' and 1 more against 'f', 'g', 'h', 'i' and 2 more"
     ]
     _, err = scored(capsys, *sides(["w\tX", "v\tY"], ["w\tX", "v\tX"]), "accuracy")
     assert err == [

@@ -58,7 +58,9 @@ def read_bart(
     ids = read_ids(path)
     missing = [piece for piece in _SPECIAL.values() if piece not in ids]
     if missing:
-        raise MasscliError(f"{path}: has no {missing[0]}", "expected BART's vocabulary")
+        raise MasscliError(
+            f"{path}: has no {', '.join(missing)}", "expected BART's vocabulary"
+        )
     pieces, unused = place_pieces(ids, size, path)
     special_ids = {name: ids[piece] for name, piece in _SPECIAL.items()}
     settings = read_json_if_present(folder / SETTINGS)

@@ -21,6 +21,7 @@ from masscli.checkpoint.tensor_file import save_tensors
 from masscli.core.errors import MasscliError, cannot_be_written
 from masscli.core.files import fsync_path, new_folder, write_synced
 from masscli.core.json_text import parse_json
+from masscli.core.listing import list_some
 from masscli.text.corpus import read_regular_text
 
 CONFIG = "config.json"
@@ -31,6 +32,8 @@ WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 PICKLE = "pytorch_model.bin"
 PICKLE_INDEX = "pytorch_model.bin.index.json"
+LISTED_FILES = 3
+"""How many files or folders a message names."""
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -60,8 +63,8 @@ def _missing_hint(path: Path) -> str:
     # A cache folder has its files in snapshots/HASH, and a trainer's output folder in checkpoint-N.
     inside = sorted([*folder.glob(f"*/{path.name}"), *folder.glob(f"*/*/{path.name}")])
     if inside:
-        found = ", ".join(str(file.parent) for file in inside[:3])
-        return f"name the folder that holds it: {found}"
+        folders = [file.parent for file in inside]
+        return f"name the folder that holds it: {list_some(folders, LISTED_FILES)}"
     return "name a folder as Hugging Face distributes it; nothing is downloaded"
 
 
@@ -126,7 +129,7 @@ def read_weights(folder: Path, allow_pickle: bool) -> tuple[Path, dict[str, Tens
     variants = sorted(file.name for file in folder.glob("*.safetensors"))
     if variants:
         raise MasscliError(
-            f"{folder}: has no {WEIGHTS}, but {', '.join(variants[:3])}",
+            f"{folder}: has no {WEIGHTS}, but {list_some(variants, LISTED_FILES)}",
             f"give the weights of the model the name {WEIGHTS}",
         )
     raise MasscliError(

@@ -84,7 +84,7 @@ def _read_dictionary(
     missing = [piece for piece in _SPECIAL if piece not in ids]
     if missing:
         raise MasscliError(
-            f"{path}: has no {missing[0]}", "expected a dictionary of FSMT"
+            f"{path}: has no {', '.join(missing)}", "expected a dictionary of FSMT"
         )
     special_ids = {piece: ids[piece] for piece in _SPECIAL}
     renamed = {}

@@ -10,8 +10,11 @@ from typing import Any
 from masscli.checkpoint.convert.folder import SETTINGS, TOKENIZER, read_json
 from masscli.checkpoint.convert.tokenizer_files import TokenizerFiles
 from masscli.core.errors import MasscliError
+from masscli.core.listing import list_some
 from masscli.text.preprocessing import TextPreprocessing
 
+LISTED_TOKENS = 3
+"""How many added tokens a message names."""
 _VOCABULARY_FILES = (
     "vocab.txt",
     "vocab.json",
@@ -82,7 +85,9 @@ def with_added_tokens(
     """
     text_tokens = files.text_tokens()
     if text_tokens:
-        raise UnreadableError(f"it has added tokens ({', '.join(text_tokens[:3])})")
+        raise UnreadableError(
+            f"it has added tokens ({list_some(text_tokens, LISTED_TOKENS)})"
+        )
     extended = list(pieces)
     for token_id, token in files.added.items():
         # Most files list special tokens as added although the vocabulary already has them.

@@ -533,6 +533,10 @@ NATIVE = {
         ({"model": {"max_input_chars_per_word": 7}}, "its longest word has 7 characters"),
         ({"model": {"continuing_subword_prefix": "@"}}, "its pieces continue words with @"),
         ({"added_tokens": [{"id": 3, "content": "[unused2]", "special": False}]}, "it has added tokens ([unused2])"),
+        (
+            {"added_tokens": [{"id": 3 + number, "content": f"[unused{number}]", "special": False} for number in range(2, 6)]},
+            "it has added tokens ([unused2], [unused3], [unused4] and 1 more)",
+        ),
     ],
 )  # fmt: skip
 def test_tokenizers_that_only_the_library_can_read_are_named(
@@ -1075,6 +1079,17 @@ def test_folders_with_other_contents_cause_an_error_with_a_hint(tmp_path: Path) 
     message, hint = error_of(lambda: import_run(tmp_path / "variant", tmp_path / "run"))
     assert message.endswith("has no model.safetensors, but model.fp16.safetensors")
     assert hint == "give the weights of the model the name model.safetensors"
+    # What is not listed is counted.
+    for number in range(4):
+        (tmp_path / "variant" / f"{number}.safetensors").touch()
+        (tmp_path / "trainer" / f"{number}").mkdir()
+        (tmp_path / "trainer" / f"{number}" / "config.json").touch()
+    message, _ = error_of(lambda: import_run(tmp_path / "variant", tmp_path / "run"))
+    assert message.endswith(
+        ", but 0.safetensors, 1.safetensors, 2.safetensors and 2 more"
+    )
+    _, hint = error_of(lambda: import_run(tmp_path / "trainer", tmp_path / "run"))
+    assert str(hint).endswith(f"{tmp_path / 'trainer' / '2'} and 2 more")
     (tmp_path / "adapter").mkdir()
     (tmp_path / "adapter" / "adapter_config.json").write_text("{}")
     _, hint = error_of(lambda: import_run(tmp_path / "adapter", tmp_path / "run"))

@@ -467,7 +467,9 @@ def test_a_causal_language_model_is_told_from_a_masked_one_by_its_steps(
         )
         kinds.append(list(Checkpoint.open(path).recipe.stream))
     assert kinds == [["clm-en", "clm-fr"], *[["mlm-en", "mlm-fr"]] * 3]
-    with pytest.raises(MasscliError, match=r"^-s: .* is of .* with one stack, to which"):
+    with pytest.raises(
+        MasscliError, match=r"^-s: .* is of .* with one stack, to which"
+    ):
         import_file(
             ImportRequest(tmp_path / "model.pth", source="en", target="fr"),
             None,
