@@ -175,6 +175,16 @@ class TextModel:
         """
         return self.ensemble.search_config(given)
 
+    def search_warnings(self, search: GenerationConfig) -> list[str]:
+        """Return a list with a warning if CTranslate2 finishes lines in another way than `search` says."""
+        # Greedy search ends with its first hypothesis in any case.
+        is_other = not search.early_stop and search.beam > 1
+        if self.ensemble.ctranslate2 is None or not is_other:
+            return []
+        return [
+            "CTranslate2 finishes a line as soon as --beam hypotheses have ended, as with --early-stop"
+        ]
+
     def data_folder(self, path: Path | None = None) -> DataFolder:
         """Open and verify the data folder `path`; if it is None, the folder that the task was trained on.
 

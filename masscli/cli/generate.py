@@ -220,13 +220,17 @@ def _resolve_search(
 ) -> GenerationConfig:
     """Return the search options: those that were imported with the model, overridden by those `given`.
 
-    A model without imported options has `search`, the options of the command line. Raises MasscliError if
+    A model without imported options has `search`, the options of the command line. Prints a warning if the
+    backend does not follow them. Raises MasscliError if
     --closest-to-reference has nothing to choose from.
     """
     imported = model.ensemble.first.state.generation
     if imported:
         search = model.search_config(given)
         _show_search(imported, command.quiet)
+    if command.score_reference is None:
+        for warning in model.search_warnings(search):
+            _warn(warning)
     if command.closest_to_reference is not None and (search.beam == 1 or search.mbr):
         raise MasscliError(
             "--closest-to-reference chooses among several outputs",
@@ -370,16 +374,6 @@ def _check_unused_options(command: GenerateConfig, search: GenerationConfig) -> 
             "--score-reference searches for nothing",
         ),
     )
-    # Greedy search ends with its first hypothesis in any case.
-    if (
-        command.backend == "ctranslate2"
-        and not search.early_stop
-        and search.beam > 1
-        and not scores_only
-    ):
-        _warn(
-            "CTranslate2 finishes a line as soon as --beam hypotheses have ended, as with --early-stop"
-        )
     if (
         command.backend == "ctranslate2"
         and command.shortlist is not None

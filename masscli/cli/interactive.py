@@ -79,7 +79,7 @@ def run(
     )
     model = opened.text_model(command.stream, command.source_lang, command.target_lang)
     search = model.search_config(given)
-    for warning in model.warnings:
+    for warning in (*model.warnings, *model.search_warnings(search)):
         print(f"warning: {warning}", file=sys.stderr)
     translator = TextTranslator(
         model,
