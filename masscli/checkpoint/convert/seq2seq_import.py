@@ -20,11 +20,7 @@ from masscli.checkpoint.convert.config_json import (
     unused_settings,
     with_own_keys,
 )
-from masscli.checkpoint.convert.folder import (
-    CONFIG,
-    read_flag,
-    read_weights,
-)
+from masscli.checkpoint.convert.folder import CONFIG, read_flag, read_weights
 from masscli.checkpoint.convert.generation_settings import (
     decoder_start_notes,
     read_generation_settings,
@@ -33,9 +29,7 @@ from masscli.checkpoint.convert.given_vocabulary import AFTER, BEFORE
 from masscli.checkpoint.convert.published import without_wrapper
 from masscli.checkpoint.convert.seq2seq import NORM_EPS, SEQ2SEQ_FAMILIES, Seq2SeqFamily
 from masscli.checkpoint.convert.seq2seq_tokenizer import read_seq2seq_tokenizer
-from masscli.checkpoint.convert.seq2seq_vocabulary import (
-    row_of,
-)
+from masscli.checkpoint.convert.seq2seq_vocabulary import row_of
 from masscli.checkpoint.convert.seq2seq_weights import (
     TokenTables,
     convert_weights,
@@ -48,6 +42,7 @@ from masscli.core.config import ConfigError, from_dict
 from masscli.core.errors import MasscliError
 from masscli.models.config import ModelConfig
 from masscli.models.presets import resolve
+from masscli.text.vocabulary import Vocabulary
 from masscli.training.recipe import Recipe
 
 _ACTIVATIONS = {
@@ -155,22 +150,9 @@ def import_seq2seq(
         from_dict(Recipe, _recipe(output, languages, model, vocabulary.targets)),
         model=model,
     )
-    # A forced tag is added to the forced tokens that are the same for all languages.
-    forced = len(tokenizer.vocab.forced_prefix) + int(model.target_tag == "forced")
-    vocab = tokenizer.vocab
-    generated = {vocab.eos, vocab.unk}
-    never = [
-        row
-        for row, number in enumerate(rows["decoder"])
-        if number in vocab.special_ids and number not in generated
-    ]
-    end = row_of("eos", vocab, rows["decoder"], vocabulary.path)
-    generation, generation_notes = read_generation_settings(
-        folder, config, forced, never, end
+    generation, generation_notes = _read_generation(
+        folder, config, model, tokenizer.vocab, rows["decoder"], vocabulary.path
     )
-    # If a decoder reads a tag first, no setting says which.
-    if (model.languages, model.target_tag) != ("tag", "start"):
-        generation_notes += decoder_start_notes(folder, config)
     state = RunState(
         vocab_fingerprint=tokenizer.vocab.fingerprint,
         generation=generation,
@@ -191,6 +173,36 @@ def import_seq2seq(
     if read.left_behind:
         notes.append(f"left behind: {', '.join(read.left_behind)}")
     return saved, notes
+
+
+def _read_generation(
+    folder: Path,
+    config: Mapping[str, Any],
+    model: ModelConfig,
+    vocab: Vocabulary,
+    decoder_rows: Sequence[int],
+    vocabulary_path: Path,
+) -> tuple[dict[str, str], list[str]]:
+    """Return the default search of the model in `folder`, and notes for the user.
+
+    The search has values, as typed on the command line, by field of `GenerationConfig`. `config` is the
+    content of config.json. `decoder_rows` has masscli's id of each row of the decoder's embeddings. Raises
+    MasscliError, which names `vocabulary_path`, if no row is that of the end symbol.
+    """
+    # A forced tag is added to the forced tokens that are the same for all languages.
+    forced = len(vocab.forced_prefix) + int(model.target_tag == "forced")
+    generated = {vocab.eos, vocab.unk}
+    never = [
+        row
+        for row, number in enumerate(decoder_rows)
+        if number in vocab.special_ids and number not in generated
+    ]
+    end = row_of("eos", vocab, decoder_rows, vocabulary_path)
+    generation, notes = read_generation_settings(folder, config, forced, never, end)
+    # If a decoder reads a tag first, no setting says which.
+    if (model.languages, model.target_tag) != ("tag", "start"):
+        notes += decoder_start_notes(folder, config)
+    return generation, notes
 
 
 def _check_config(family: Seq2SeqFamily, config: Mapping[str, Any], path: Path) -> None:

@@ -16,7 +16,9 @@ from masscli.core.config import (
     iter_options,
     refuse_misleading,
 )
+from masscli.models.config import ModelConfig
 from masscli.objectives.registry import ObjectiveConfig
+from masscli.training.config import OptimConfig, ValidConfig
 from masscli.training.recipe import Recipe
 from masscli.training.setup.request import TrainRequest
 
@@ -34,153 +36,170 @@ def check_unused_options(recipe: Recipe, request: TrainRequest) -> list[Problem]
 
 def section_rules(recipe: Recipe) -> dict[str, tuple[UnusedOption, ...]]:
     """Return, by section of the recipe, the rules that say which of its options have no effect."""
-    model = recipe.model
-    optim = recipe.optim
-    valid = recipe.valid
+    return {
+        "model": _model_rules(recipe.model),
+        "optim": _optimizer_rules(recipe.optim),
+        "train": _training_rules(recipe),
+        "checkpoint": _checkpoint_rules(recipe),
+        "valid": _validation_rules(recipe.valid),
+    }
+
+
+def _model_rules(model: ModelConfig) -> tuple[UnusedOption, ...]:
     # The decoder may embed positions differently from the encoder.
     position_kinds = {model.for_stack(stack).positions for stack in model.stacks}
     # Cross-attention joins two stacks.
     has_both_stacks = model.encoder_layers > 0 and model.decoder_layers > 0
+    return (
+        UnusedOption(
+            not model.encoder_layers,
+            "relative_buckets relative_distance",
+            "only an encoder has relative positions",
+            misleading=True,
+        ),
+        UnusedOption(
+            not model.relative_buckets,
+            "relative_distance",
+            "there are no relative positions without --relative-buckets",
+        ),
+        UnusedOption(
+            model.languages != "tag",
+            "source_tag target_tag",
+            "there are no tags without --languages tag",
+        ),
+        UnusedOption(
+            model.languages == "tag" and model.source_tag != "last",
+            "source_bos",
+            f"the tag of --source-tag {model.source_tag} is in the place of the start symbol",
+        ),
+        UnusedOption(
+            position_kinds == {"none"},
+            "position_offset",
+            "the model has no positions",
+        ),
+        UnusedOption(
+            "sinusoidal" not in position_kinds,
+            "sinusoids",
+            "the model has no sinusoidal positions",
+        ),
+        UnusedOption(
+            not model.decoder_layers,
+            "decoder_ffn_dim decoder_heads decoder_norm decoder_position_type decoder_max_positions",
+            "the model has no decoder",
+            misleading=True,
+        ),
+        UnusedOption(
+            not has_both_stacks,
+            "cross_output",
+            "the model has no cross-attention",
+            misleading=True,
+        ),
+    )
+
+
+def _optimizer_rules(optim: OptimConfig) -> tuple[UnusedOption, ...]:
     schedule = f"--lr-scheduler {optim.lr_scheduler}"
+    return (
+        UnusedOption(
+            optim.layer_decay == 1,
+            "layer_decay_offset",
+            "all layers have one learning rate without --layer-decay",
+        ),
+        UnusedOption(
+            optim.lr_scheduler not in ("inverse_sqrt", "reduce_lr_on_plateau"),
+            "warmup_init_lr",
+            f"{schedule} warms up from 0",
+        ),
+        UnusedOption(
+            optim.lr_scheduler in ("inverse_sqrt", "constant", "poly_mult"),
+            "end_lr",
+            f"{schedule} approaches no such value",
+        ),
+        UnusedOption(
+            optim.lr_scheduler != "wsd",
+            "decay_updates decay_shape",
+            f"{schedule} has no decay of its own; use --lr-scheduler wsd",
+        ),
+        UnusedOption(
+            optim.lr_scheduler != "reduce_lr_on_plateau",
+            "lr_shrink lr_patience lr_threshold",
+            f"{schedule} does not depend on validations; use --lr-scheduler reduce_lr_on_plateau",
+        ),
+        UnusedOption(
+            optim.optimizer == "adafactor",
+            "adam_betas adam_eps",
+            "--optimizer adafactor has no such numbers",
+        ),
+        UnusedOption(
+            not _has_weight_decay(optim),
+            "decay_all",
+            "no weights decay without --weight-decay",
+        ),
+    )
+
+
+def _training_rules(recipe: Recipe) -> tuple[UnusedOption, ...]:
     kinds = [stream.objective.input_kind for stream in recipe.stream.values()]
+    return (
+        UnusedOption(
+            recipe.optim.lr_scheduler == "constant",
+            "stop_min_lr",
+            "the rate of --lr-scheduler constant does not fall",
+        ),
+        UnusedOption(
+            recipe.train.precision != "fp16",
+            "min_loss_scale",
+            "only --precision fp16 scales the loss",
+        ),
+        UnusedOption(
+            bool(kinds) and all(kind.is_table for kind in kinds),
+            "max_source_positions max_target_positions",
+            "labeled examples that are too long are truncated as the options of the task say",
+        ),
+    )
+
+
+def _checkpoint_rules(recipe: Recipe) -> tuple[UnusedOption, ...]:
+    return (
+        UnusedOption(
+            not recipe.checkpoint.save,
+            "keep_last keep_best keep_last_epochs keep_optimizer_states",
+            "--no-save saves no checkpoints",
+        ),
+        UnusedOption(
+            recipe.valid.disable_validation,
+            "keep_best",
+            "no checkpoint is best with --disable-validation",
+        ),
+    )
+
+
+def _validation_rules(valid: ValidConfig) -> tuple[UnusedOption, ...]:
     searches = valid.eval_bleu or valid.eval_rouge
-    return {
-        "model": (
-            UnusedOption(
-                not model.encoder_layers,
-                "relative_buckets relative_distance",
-                "only an encoder has relative positions",
-                misleading=True,
-            ),
-            UnusedOption(
-                not model.relative_buckets,
-                "relative_distance",
-                "there are no relative positions without --relative-buckets",
-            ),
-            UnusedOption(
-                model.languages != "tag",
-                "source_tag target_tag",
-                "there are no tags without --languages tag",
-            ),
-            UnusedOption(
-                model.languages == "tag" and model.source_tag != "last",
-                "source_bos",
-                f"the tag of --source-tag {model.source_tag} is in the place of the start symbol",
-            ),
-            UnusedOption(
-                position_kinds == {"none"},
-                "position_offset",
-                "the model has no positions",
-            ),
-            UnusedOption(
-                "sinusoidal" not in position_kinds,
-                "sinusoids",
-                "the model has no sinusoidal positions",
-            ),
-            UnusedOption(
-                not model.decoder_layers,
-                "decoder_ffn_dim decoder_heads decoder_norm decoder_position_type decoder_max_positions",
-                "the model has no decoder",
-                misleading=True,
-            ),
-            UnusedOption(
-                not has_both_stacks,
-                "cross_output",
-                "the model has no cross-attention",
-                misleading=True,
-            ),
+    return (
+        UnusedOption(
+            valid.disable_validation,
+            "validate_interval_updates validate_interval validate_after_updates max_tokens_valid",
+            "--disable-validation is given",
         ),
-        "optim": (
-            UnusedOption(
-                optim.layer_decay == 1,
-                "layer_decay_offset",
-                "all layers have one learning rate without --layer-decay",
-            ),
-            UnusedOption(
-                optim.lr_scheduler not in ("inverse_sqrt", "reduce_lr_on_plateau"),
-                "warmup_init_lr",
-                f"{schedule} warms up from 0",
-            ),
-            UnusedOption(
-                optim.lr_scheduler in ("inverse_sqrt", "constant", "poly_mult"),
-                "end_lr",
-                f"{schedule} approaches no such value",
-            ),
-            UnusedOption(
-                optim.lr_scheduler != "wsd",
-                "decay_updates decay_shape",
-                f"{schedule} has no decay of its own; use --lr-scheduler wsd",
-            ),
-            UnusedOption(
-                optim.lr_scheduler != "reduce_lr_on_plateau",
-                "lr_shrink lr_patience lr_threshold",
-                f"{schedule} does not depend on validations; use --lr-scheduler reduce_lr_on_plateau",
-            ),
-            UnusedOption(
-                optim.optimizer == "adafactor",
-                "adam_betas adam_eps",
-                "--optimizer adafactor has no such numbers",
-            ),
-            UnusedOption(
-                not _has_weight_decay(recipe),
-                "decay_all",
-                "no weights decay without --weight-decay",
-            ),
+        UnusedOption(
+            not searches,
+            "eval_beam",
+            "nothing is searched for without --eval-bleu or --eval-rouge",
         ),
-        "train": (
-            UnusedOption(
-                optim.lr_scheduler == "constant",
-                "stop_min_lr",
-                f"the rate of {schedule} does not fall",
-            ),
-            UnusedOption(
-                recipe.train.precision != "fp16",
-                "min_loss_scale",
-                "only --precision fp16 scales the loss",
-            ),
-            UnusedOption(
-                bool(kinds) and all(kind.is_table for kind in kinds),
-                "max_source_positions max_target_positions",
-                "labeled examples that are too long are truncated as the options of the task say",
-            ),
+        UnusedOption(
+            not (searches or valid.eval_roundtrip),
+            "eval_samples",
+            "nothing is written without --eval-bleu, --eval-rouge or --eval-roundtrip",
         ),
-        "checkpoint": (
-            UnusedOption(
-                not recipe.checkpoint.save,
-                "keep_last keep_best keep_last_epochs keep_optimizer_states",
-                "--no-save saves no checkpoints",
-            ),
-            UnusedOption(
-                valid.disable_validation,
-                "keep_best",
-                "no checkpoint is best with --disable-validation",
-            ),
-        ),
-        "valid": (
-            UnusedOption(
-                valid.disable_validation,
-                "validate_interval_updates validate_interval validate_after_updates max_tokens_valid",
-                "--disable-validation is given",
-            ),
-            UnusedOption(
-                not searches,
-                "eval_beam",
-                "nothing is searched for without --eval-bleu or --eval-rouge",
-            ),
-            UnusedOption(
-                not (searches or valid.eval_roundtrip),
-                "eval_samples",
-                "nothing is written without --eval-bleu, --eval-rouge or --eval-roundtrip",
-            ),
-        ),
-    }
+    )
 
 
-def _has_weight_decay(recipe: Recipe) -> bool:
+def _has_weight_decay(optim: OptimConfig) -> bool:
     """Return whether weight decay is in use, by the option --weight-decay or the optimizer's default."""
-    if recipe.optim.weight_decay is None:
-        return recipe.optim.optimizer not in ("adamw", "adam", "adafactor")
-    return recipe.optim.weight_decay > 0
+    if optim.weight_decay is None:
+        return optim.optimizer not in ("adamw", "adam", "adafactor")
+    return optim.weight_decay > 0
 
 
 def _unused_in_sections(
