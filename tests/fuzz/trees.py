@@ -15,7 +15,6 @@ Node = tuple[Any, Any]
 
 DEEP = "@@DEEP@@"
 LONG_NUMBER = "@@LONG@@"
-REPEATED_KEY = "@@REPEATED@@"
 PLACEHOLDERS = {
     f'"{DEEP}"': "[" * 20_000 + "]" * 20_000,
     f'"{LONG_NUMBER}"': "9" * 5000,

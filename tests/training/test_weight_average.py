@@ -20,7 +20,6 @@ from tests.training.test_trainer import PAIRS, far, last, losses, same_run, trai
 pytestmark = pytest.mark.usefixtures("no_sync", "one_thread")
 
 EVERY = ("checkpoint.save_interval_updates=1", "checkpoint.keep_last=20")
-TASK = {"rows": {"dataset": "en-de", "objective": {"name": "translate"}}}
 
 
 def test_the_average_is_that_of_all_updates(toy: Path, tmp_path: Path) -> None:
