@@ -37,6 +37,7 @@ SHAPES: dict[str, dict[str, Any]] = {
              "decoder_ffn_dim": 20, "activation": "swish"},
     "mbart": {"norm": "pre", "norm_embedding": True, "languages": "tag", "source_tag": "last", "position_offset": 2, "positions": "learned"},
     "m2m_100": {"position_offset": 1, "languages": "tag", "target_tag": "forced"},
+    "fsmt": {"norm": "post", "position_offset": 1},
     "marian": {"norm": "post", "sinusoids": "marian", "output_bias": True},
     "post": {"norm": "post", "languages": "embedding"},
     "xlm": {"norm": "post", "norm_embedding": True, "norm_eps": 1e-12, "positions": "learned"},

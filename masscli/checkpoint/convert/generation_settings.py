@@ -354,12 +354,13 @@ def write_generation_settings(
     """Return the search of a translator as entries of Hugging Face's generation_config.json.
 
     `options` are fields of `GenerationConfig` as text, and other fields have their defaults. max_length is
-    `max_positions`, or less if `options` give max_len_b and max_len_a is 0. `forced` is the number of tokens
-    that every output is forced to begin with.
+    what the decoder has `max_positions` for, or less if `options` give max_len_b and max_len_a is 0. `forced`
+    is the number of tokens that every output is forced to begin with.
     """
     search = from_dict(GenerationConfig, options)
-    # There is no counterpart of max_len_a there: the length limit is that of the model.
-    longest = max_positions
+    # There is no counterpart of max_len_a there: the length limit is that of the model. The decoder does not
+    # read the end symbol, which needs no position.
+    longest = max_positions + _END
     if "max_len_b" in options and search.max_len_a == 0:
         longest = min(longest, search.max_len_b + _START + forced + _END)
     # The end symbol also counts there; 0 has no effect.

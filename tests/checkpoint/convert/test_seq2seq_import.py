@@ -11,13 +11,16 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from masscli.__main__ import run as masscli
+from masscli.api.model import load
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.checkpoint.convert import seq2seq_vocabulary
 from masscli.checkpoint.convert.generation_settings import read_generation_settings
 from masscli.checkpoint.convert.import_ import import_folder
 from masscli.checkpoint.convert.translator_export import export_translator
+from masscli.generation.config import GenerationConfig
 from tests.published import assert_same_tensors, error_of
 from tests.published_seq2seq import LINES, SEQ2SEQ, make_seq2seq, write_json
+from tests.translators import random_translator
 
 pytestmark = pytest.mark.usefixtures("no_sync")
 
@@ -403,3 +406,36 @@ def test_where_lengths_contradict_each_other_the_maximum_counts(
     settings = {"max_length": 10, "min_length": 30}
     search, _ = read_generation_settings(tmp_path, settings, 1, (), 2)
     assert (search["max_len_b"], search["min_len"]) == ("8", "8")
+
+
+@pytest.mark.parametrize(
+    ("shape", "family"),
+    [
+        ("default", "pegasus"),
+        ("m2m_100", "m2m_100"),
+        ("marian", "marian"),
+        ("fsmt", "fsmt"),
+    ],
+)
+def test_an_export_may_write_as_many_pieces_as_the_run(
+    shape: str, family: str, toy: Path, tmp_path: Path
+) -> None:
+    """Hugging Face's lengths count the start symbol, forced tokens and the end symbol, too."""
+    run = random_translator(shape, toy, tmp_path / "run")
+    model = load(run.path, precision="fp32").text_model(source="en", target="de")
+    limit = model.decoder(GenerationConfig()).max_output_length(5)
+    export_translator(run, "en", "de", tmp_path / "theirs")
+    read = {
+        name: json.loads((tmp_path / "theirs" / f"{name}.json").read_text())
+        for name in ("config", "generation_config")
+    }
+    assert read["config"]["model_type"] == family
+    special = 2 + len(run.framing().forced_tokens("de"))
+    assert read["generation_config"]["max_length"] == limit + special
+    # The last token is not read, so that the positions suffice.
+    positions = read["config"]["max_position_embeddings"]
+    assert read["generation_config"]["max_length"] - 1 == positions
+    path, _ = import_folder(
+        tmp_path / "theirs", tmp_path / "again", ("en", "de"), allow_pickle=False
+    )
+    assert Checkpoint.open(path).state.generation["max_len_b"] == str(limit)
