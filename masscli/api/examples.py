@@ -20,6 +20,10 @@ A string is a text. A sequence of strings holds two texts (a pair), or the words
 mapping holds fields by name; a value is a text or a list of texts.
 """
 
+WORDS = "1"
+"""The field of the words of a sentence if an imported model does not say which field it reads: the first
+column, as in files."""
+
 
 def records_of(
     examples: Sequence[Example], options: TableOptions
@@ -38,7 +42,7 @@ def records_of(
             record = _of_fields(number, example, options)
         elif isinstance(options, TagOptions):
             words = example.split() if isinstance(example, str) else list(example)
-            record = Record(number, lists={options.word_column: words})
+            record = Record(number, lists={options.word_column or WORDS: words})
         else:
             record = _of_texts(number, example, options)
         records.append(record)

@@ -99,7 +99,7 @@ class TaskModel:
 
         Each count belongs to the number of its example, from 1.
         """
-        fields = self._text_fields(table)
+        fields = self.objective.text_fields(table)
         counts = UnknownPieces()
         for row in range(len(table)):
             ids: list[int] = []
@@ -111,12 +111,6 @@ class TaskModel:
                     ids += table.ids(field)[text_row].tolist()
             counts.add(self.tokenizer, row + 1, ids)
         return counts
-
-    def _text_fields(self, table: Table) -> list[str]:
-        """Return the names of those fields of a table whose texts the task reads."""
-        if table.format == "lines":
-            return list(table.fields)
-        return [field for field in self.options.text_fields if table.has(field)]
 
     def outputs(
         self, table: Table, batch_tokens: int
@@ -220,10 +214,11 @@ def _with_null_threshold(
             f"--null-threshold: {options.name} is not question answering",
             "leave it out",
         )
-    if not options.unanswerable:
+    if options.unanswerable is False:
         raise MasscliError(
             f"--null-threshold: all questions that {path} was trained on have answers, "
             "so it always gives an answer",
             "leave it out, or train with --unanswerable",
         )
-    return replace(options, null_threshold=threshold)
+    # An imported model does not say whether its questions may have no answer, so the user does.
+    return replace(options, unanswerable=True, null_threshold=threshold)

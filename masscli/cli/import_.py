@@ -12,7 +12,8 @@ A folder contains config.json, model.safetensors and the vocabulary. The support
 DistilBERT, RoBERTa, XLM-R, CamemBERT, ALBERT, ELECTRA, XLM, GPT and GPT-2, and as encoder-decoders
 BART, mBART, Marian (OPUS-MT), M2M100, NLLB and Pegasus. Ids are those of the published tokenizer; a
 tokenizer that only tokenizer.json describes is read with Hugging Face's tokenizers (pip install
-'masscli[hf]'). Missing weights are initialized at random and named; task heads are not imported.
+'masscli[hf]'). Missing weights are initialized at random and named. Heads of classifiers, taggers,
+SQuAD and multiple choice are imported for `masscli predict`; a note says why another one is not.
 --langs names the languages of a multilingual model to use (en_XX or en), or the source and target of
 Marian.
 
@@ -24,6 +25,8 @@ Examples:
   masscli import mass_ende_1024.pth --bpe-codes codes_ende --moses --output runs/mass
   masscli import checkpoint_best.pt -s en -t de --dict dict.en.txt --spm-model spm.model --output runs/ende
   masscli import mbart-large-50 --langs en,ro --output runs/mbart
+  masscli import distilbert-base-uncased-finetuned-sst-2-english --output runs/sentiment
+  masscli predict runs/sentiment --input-format lines < reviews.txt
   masscli import bert-base-uncased --output runs/bert
   masscli preprocess --spm-model runs/bert --langs en --tsv train=a.tsv,valid=b.tsv --destdir data-bin/sst2
   masscli finetune data-bin/sst2 --task classify --init-from runs/bert --lr 2e-5

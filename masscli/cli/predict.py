@@ -188,7 +188,10 @@ def _check_options(
             "--na-prob: is for answers to questions",
             "leave it out; --format jsonl has the probabilities of a task",
         )
-    if isinstance(model.options, ExtractOptions) and not model.options.unanswerable:
+    if (
+        isinstance(model.options, ExtractOptions)
+        and model.options.unanswerable is False
+    ):
         raise MasscliError(
             f"--na-prob: all questions that {path} was trained on have answers, "
             "so it has no probability of no answer",

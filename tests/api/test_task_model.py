@@ -12,12 +12,16 @@ import pytest
 from masscli.api.task_model import TaskModel, text_warnings
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.cli.app import dispatch
+from masscli.data.batches.framing import Framing
+from masscli.models.presets import resolve
 from masscli.objectives.extract.options import ExtractOptions
 from masscli.objectives.labeled.options import (
     ChooseOptions,
     ClassifyOptions,
     TagOptions,
 )
+from masscli.objectives.objective import ObjectiveContext
+from masscli.objectives.registry import objective_class
 from masscli.objectives.shared.table_options import TableOptions
 from masscli.text.tokenizer import Tokenizer
 from masscli.text.unknown_pieces import UnknownPieces
@@ -120,9 +124,10 @@ STRANGE = "\u4e16\u754c"
 @pytest.mark.parametrize(
     ("options", "format", "text", "examples"),
     [
-        (ClassifyOptions(text_columns=("sentence",)), "tsv", f"label\tsentence\n{STRANGE}\tdi ga\na\t{STRANGE}\n", [2]),
-        (ClassifyOptions(text_columns=("sentence",)), "lines", f"{STRANGE}\ndi\n\n{STRANGE} di\n", [1]),
-        (TagOptions(word_column="1"), "conll", f"di\t{STRANGE}\n\n{STRANGE}\tX\n{STRANGE}\tX\n", [2]),
+        (ClassifyOptions(labels=("a", "b"), text_columns=("sentence",)), "tsv", f"label\tsentence\n{STRANGE}\tdi ga\na\t{STRANGE}\n", [2]),
+        (ClassifyOptions(labels=("a", "b"), text_columns=()), "tsv", f"label\tsentence\n{STRANGE}\tdi ga\na\t{STRANGE}\n", [2]),
+        (ClassifyOptions(labels=("a", "b"), text_columns=("sentence",)), "lines", f"{STRANGE}\ndi\n\n{STRANGE} di\n", [1]),
+        (TagOptions(labels=("a", "b"), word_column="1"), "conll", f"di\t{STRANGE}\n\n{STRANGE}\tX\n{STRANGE}\tX\n", [2]),
         (ChooseOptions(), "jsonl", CHOICE % (STRANGE, STRANGE, STRANGE) + CHOICE % (STRANGE, STRANGE, "di"), [1]),
         (ExtractOptions(), "squad", SQUAD % (STRANGE, STRANGE), [1]),
     ],
@@ -138,9 +143,11 @@ def test_examples_with_only_unknown_pieces_are_found(
     """Labels do not count, since no model reads them as text."""
     tokenizer = Tokenizer.load(labeled / "data")
     nothing: Any = None
-    model = TaskModel(
-        nothing, nothing, replace(options, language="en"), tokenizer, "task"
-    )
+    options = replace(options, language="en")
+    size = resolve({"arch": "tiny"})
+    context = ObjectiveContext(Framing(tokenizer.vocab, False, False, ()), size, "task")
+    objective: Any = objective_class(options.name)(options, context)
+    model = TaskModel(nothing, objective, options, tokenizer, "task")
     path = tmp_path / "input"
     path.write_text(text, encoding="utf-8")
     counts = model.count_unknown(model.read(path, format))

@@ -29,7 +29,7 @@ WRITERS = (
     "attribution",
     "fast_tokenizer",
     "one_direction",
-    "task_heads",
+    "task_head_export",
     "translator_tokenizer",
 )
 """Beginnings of the names of modules beside the importers that write other formats."""

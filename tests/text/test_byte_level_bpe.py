@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from masscli.core.errors import MasscliError
+from masscli.data.formats.record import Record
+from masscli.data.prepare.record_encoder import table_of_records
 from masscli.text.byte_level_bpe import (
     BYTE_LETTERS,
     ByteLevelModel,
@@ -242,3 +244,20 @@ def test_ids_are_those_of_hugging_face(prefix: bool, tmp_path: Path) -> None:
         assert ours.encode(lines) == [
             encoded.ids for encoded in peer.encode_batch(lines)
         ]
+
+
+def test_words_of_a_sentence_are_read_with_spaces_between_them() -> None:
+    """Items of a list in other formats are texts of their own."""
+    tokenizer = Tokenizer.from_bytes(Path("x"), packed(), TextPreprocessing(), ("en",))
+    sentences = [
+        Record(1, lists={"1": ["the", "dog", "the"]}),
+        Record(5, lists={"1": ["dog"]}),
+    ]
+    for format, expected in (
+        ("conll", ["the", "\u0120dog", "\u0120the", "d", "o", "g"]),
+        ("jsonl", ["the", "d", "o", "g", "the", "d", "o", "g"]),
+    ):
+        table = table_of_records(sentences, "x", format, tokenizer, "en")
+        ids = table.ids("1")
+        pieces = [tokenizer.ids_to_pieces(ids[n].tolist()) for n in range(len(ids))]
+        assert [piece for word in pieces for piece in word] == expected

@@ -21,7 +21,10 @@ from masscli.checkpoint.convert.model_config import (
     position_offset,
     write_config,
 )
-from masscli.checkpoint.convert.task_heads import convert_task_head, missing_class_note
+from masscli.checkpoint.convert.task_head_export import (
+    convert_task_head,
+    missing_class_note,
+)
 from masscli.checkpoint.convert.tensors import Tensors, to_hf
 from masscli.checkpoint.convert.vocabulary_export import export_vocabulary
 from masscli.checkpoint.saving import require_empty_folder

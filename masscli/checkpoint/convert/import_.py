@@ -28,6 +28,11 @@ from masscli.checkpoint.convert.generation_settings import read_continuation_set
 from masscli.checkpoint.convert.model_config import check_padding, read_config
 from masscli.checkpoint.convert.seq2seq import SEQ2SEQ_FAMILIES
 from masscli.checkpoint.convert.seq2seq_import import import_seq2seq
+from masscli.checkpoint.convert.task_head_import import (
+    ImportedHead,
+    Published,
+    read_task_head,
+)
 from masscli.checkpoint.convert.tensors import (
     Tensors,
     embedding_rows,
@@ -92,8 +97,24 @@ def import_folder(
         family, config, find_contents(family, tensors), str(folder / CONFIG)
     )
     check_padding(family, model, tokenizer.vocab, str(folder / CONFIG))
+    published = Published(
+        family,
+        config,
+        model,
+        tensors,
+        vocabulary,
+        languages[0],
+        folder / CONFIG,
+        weights_path,
+    )
+    head = read_task_head(published)
     imported = from_hf(
-        family, model, tensors, vocab_size, tokenizer.vocab.size, str(weights_path)
+        family,
+        head.model,
+        head.rest,
+        vocab_size,
+        tokenizer.vocab.size,
+        str(weights_path),
     )
 
     generation: dict[str, str] = {}
@@ -107,42 +128,39 @@ def import_folder(
         generation=generation,
         attribution=read_attribution(folder, config),
     )
-    objective = {
-        f"{family.objective}.{name}": tensor
-        for name, tensor in imported.objective.items()
-    }
+    stream = head.objective["name"]
+    # One of the two is empty: the head of a task is not imported beside that of the pre-training objective.
+    heads = imported.objective | head.tensors
     path = saving.save_new_run(
         output,
-        _recipe(family, output, languages[0], model),
+        _recipe(head, output, languages[0]),
         state,
         tokenizer,
         model=imported.model,
-        objectives=objective,
+        objectives={f"{stream}.{name}": tensor for name, tensor in heads.items()},
     )
 
     notes = [
         f"{family.title}: {len(weights)} tensors from {weights_path}",
         *vocabulary.notes,
+        *head.notes,
     ]
     notes += [*generation_notes, *imported.notes]
-    notes += _model_notes(family, model, config)
+    notes += _model_notes(family, head.model, config)
     if imported.new:
         notes.append(f"new, drawn at random: {', '.join(imported.new)}")
-    if imported.left_behind:
-        notes.append(f"left behind: {', '.join(imported.left_behind)}")
+    left_behind = [*imported.left_behind, *head.unread]
+    if left_behind:
+        notes.append(f"left behind: {', '.join(left_behind)}")
     return path, notes
 
 
-def _recipe(family: Family, output: Path, language: str, model: ModelConfig) -> Recipe:
-    """Return the recipe of an imported run: a stream for the objective's head, and a model of this size."""
-    stream = {
-        family.objective: {
-            "dataset": language,
-            "objective": {"name": family.objective},
-        }
-    }
+def _recipe(head: ImportedHead, output: Path, language: str) -> Recipe:
+    """Return the recipe of an imported run: a stream for the head, and a model of this size."""
+    objective = head.objective
+    stream = {objective["name"]: {"dataset": language, "objective": objective}}
     recipe = from_dict(Recipe, {"save_dir": str(output), "stream": stream})
-    return replace(recipe, model=model)
+    return replace(recipe, model=head.model)
 
 
 def _model_notes(

@@ -41,6 +41,37 @@ def read_around(part: Mapping[str, Any]) -> Around | None:
     return Around(before, after)
 
 
+def count_separators(part: Mapping[str, Any]) -> int | None:
+    """Return how many special tokens `part`, the post_processor of a tokenizer.json, puts between two texts.
+
+    Return None if nothing says so. Raises DamagedTemplateError if it is damaged.
+    """
+    steps = part.get("processors") if part.get("type") == "Sequence" else [part]
+    if not isinstance(steps, list):
+        raise DamagedTemplateError
+    for step in steps:
+        kind = step.get("type") if isinstance(step, Mapping) else None
+        if kind in _PAIR_PROCESSORS:
+            return 1 if kind == "BertProcessing" else 2
+        if kind == "TemplateProcessing":
+            return _count_between(step.get("pair"))
+    return None
+
+
+def _count_between(items: Any) -> int:
+    """Return the number of items between the two texts in the template of a pair, `items`.
+
+    Raises DamagedTemplateError if it has no two texts.
+    """
+    places = []
+    for place, item in enumerate(items if isinstance(items, list) else []):
+        if isinstance(item, Mapping) and "Sequence" in item:
+            places.append(place)
+    if len(places) != 2:
+        raise DamagedTemplateError
+    return places[1] - places[0] - 1
+
+
 def _read_step(step: Mapping[str, Any]) -> Around | None:
     """Return the special tokens that a step puts around a text; None if its type is not known.
 

@@ -17,6 +17,7 @@ from masscli.checkpoint.convert.folder import SETTINGS, TOKENIZER
 from masscli.checkpoint.convert.post_processor import (
     Around,
     DamagedTemplateError,
+    count_separators,
     read_around,
 )
 from masscli.checkpoint.convert.published_vocabulary import (
@@ -35,6 +36,7 @@ from masscli.checkpoint.convert.tokenizer_files import (
 )
 from masscli.checkpoint.convert.wordpiece_files import read_wordpiece
 from masscli.core.errors import MasscliError
+from masscli.objectives.registry import PairFormatName
 from masscli.text.fast_tokenizer import find_marker, pack_fast_tokenizer
 from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.subword_model import BadModelError
@@ -64,6 +66,17 @@ _GENERIC_READERS: Mapping[str, Reader] = {
 """The function that reads a vocabulary whose class is generic, by the `type` of its model in
 tokenizer.json."""
 
+PAIR_FORMATS: Mapping[str, PairFormatName] = {
+    "BertTokenizer": "bert",
+    "DistilBertTokenizer": "bert",
+    "ElectraTokenizer": "bert",
+    "AlbertTokenizer": "bert",
+    "RobertaTokenizer": "roberta",
+    "BartTokenizer": "roberta",
+    "XLMRobertaTokenizer": "roberta",
+    "CamembertTokenizer": "roberta",
+}
+"""How the classes of tokenizers that put special tokens around texts join two texts, see --pair-format."""
 
 _WITHOUT_FRAME = ("GPT2Tokenizer", "OpenAIGPTTokenizer")
 """Classes of tokenizers of language models, whose texts have no special tokens around them."""
@@ -75,6 +88,10 @@ class ImportedVocabulary:
 
     tokenizer: Tokenizer
     notes: list[str]
+    pair_format: PairFormatName | None = None
+    """How its tokenizer joins two texts; None if nothing says so."""
+    max_length: int | None = None
+    """The length to which its tokenizer truncates texts, in tokens; None if nothing says so."""
 
 
 def read_vocabulary(
@@ -87,9 +104,10 @@ def read_vocabulary(
     MasscliError if there is no readable vocabulary, or if it does not match the embeddings.
     """
     # A folder exported by masscli may have no other vocabulary.
-    if (folder / OWN_VOCABULARY).is_dir():
-        return _read_own(folder / OWN_VOCABULARY, vocab_size, languages)
     files = read_tokenizer_files(folder, default_class)
+    if (folder / OWN_VOCABULARY).is_dir():
+        tokenizer, note = _read_own(folder / OWN_VOCABULARY, vocab_size, languages)
+        return _with_habits(files, tokenizer, [note])
     published = _read_published(files, vocab_size)
     tokenizer = Tokenizer.from_bytes(
         published.path, published.model, published.preprocessing, languages
@@ -114,7 +132,30 @@ def read_vocabulary(
         notes.append(
             f"rows {published.pieces} to {vocab_size - 1} of the token embeddings have no piece"
         )
-    return ImportedVocabulary(tokenizer, notes)
+    return _with_habits(files, tokenizer, notes)
+
+
+def _with_habits(
+    files: TokenizerFiles, tokenizer: Tokenizer, notes: list[str]
+) -> ImportedVocabulary:
+    """Return an imported vocabulary, with what its files say about pairs of texts and their length."""
+    max_length = files.settings.get("model_max_length")
+    # Without a limit, the library writes a number of 31 digits.
+    if type(max_length) is not int:
+        max_length = None
+    return ImportedVocabulary(tokenizer, notes, _pair_format(files), max_length)
+
+
+def _pair_format(files: TokenizerFiles) -> PairFormatName | None:
+    """Return how a tokenizer joins two texts, by its class or its post_processor; None if neither says so."""
+    if files.class_name in PAIR_FORMATS:
+        return PAIR_FORMATS[files.class_name]
+    try:
+        between = count_separators(files.part["post_processor"])
+    except DamagedTemplateError:
+        return None
+    formats: dict[int | None, PairFormatName] = {1: "bert", 2: "roberta"}
+    return formats.get(between)
 
 
 def _template_notes(
@@ -169,8 +210,8 @@ def _read_prompt_start(
 
 def _read_own(
     folder: Path, vocab_size: int, languages: Sequence[str]
-) -> ImportedVocabulary:
-    """Read a vocabulary that `masscli export` wrote in masscli's own format.
+) -> tuple[Tokenizer, str]:
+    """Read a vocabulary that `masscli export` wrote in masscli's own format; return it and a note.
 
     Raises MasscliError if it lacks one of `languages`, or if its number of ids is not `vocab_size`.
     """
@@ -186,9 +227,7 @@ def _read_own(
             f"{folder}: has {tokenizer.vocab.size} ids, but the model has {vocab_size} rows",
             "vocabulary and config.json belong to different models",
         )
-    return ImportedVocabulary(
-        tokenizer, [f"vocabulary {folder}: {tokenizer.vocab.size:,} ids of masscli"]
-    )
+    return tokenizer, f"vocabulary {folder}: {tokenizer.vocab.size:,} ids of masscli"
 
 
 def _read_published(files: TokenizerFiles, vocab_size: int) -> PublishedVocabulary:

@@ -46,7 +46,7 @@ def encode_table(
     of the largest shard. Rows that are skipped are added to `bad_rows`. Raises MasscliError if the file or a
     row cannot be read, as `read_records` does.
     """
-    encoder = RecordEncoder(tokenizer, language)
+    encoder = RecordEncoder(tokenizer, language, labeled.format)
     stem = f"{labeled.split}.{labeled.table}"
     # A run that was killed may have left files behind.
     for path in folder.glob(f"{stem}.field*"):

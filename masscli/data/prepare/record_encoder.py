@@ -34,10 +34,11 @@ BLOCK = 4096
 
 @dataclass
 class RecordEncoder:
-    """Encodes the records of one file, whose text is in `language`, block by block."""
+    """Encodes the records of one file in `format`, whose text is in `language`, block by block."""
 
     tokenizer: Tokenizer
     language: str
+    format: str
     kinds: dict[str, str] = field(default_factory=dict)
     """The kind of every column met so far, by its name; a kind is a key of `shards.DTYPES_OF_KIND`."""
     _last_shared: dict[str, tuple[str, int]] = field(default_factory=dict)
@@ -59,13 +60,7 @@ class RecordEncoder:
                 self._add_text(columns, name, [record.texts[name] for record in block])
             # The items of all lists follow each other; `items` says how many belong to each record.
             for name in first.lists:
-                items: list[str] = []
-                counts = []
-                for record in block:
-                    items += record.lists[name]
-                    counts.append([len(record.lists[name])])
-                self._add_text(columns, name, items)
-                columns[f"{name}.items"] = number_rows(counts)
+                self._add_list(columns, name, [record.lists[name] for record in block])
             for name in first.numbers:
                 columns[name] = number_rows([record.numbers[name] for record in block])
             for name in first.shared:
@@ -84,6 +79,24 @@ class RecordEncoder:
         columns[f"{name}.ids"] = RowBlock(
             *self.tokenizer.encode_flat(texts, self.language)
         )
+
+    def _add_list(
+        self, columns: dict[str, RowBlock], name: str, lists: Sequence[Sequence[str]]
+    ) -> None:
+        """Add the columns of a list field to `columns`, in place; `lists` has the items of each record."""
+        items: list[str] = []
+        for record_items in lists:
+            items += record_items
+        columns[f"{name}.items"] = number_rows([[len(items)] for items in lists])
+        if self.format != "conll":
+            self._add_text(columns, name, items)
+            return
+        # Here the items are the words of one text, and byte-level BPE has other pieces after a space.
+        ids = []
+        for words in lists:
+            ids += self.tokenizer.encode_words(words, self.language)
+        columns[name] = text_rows(items)
+        columns[f"{name}.ids"] = number_rows(ids)
 
     def _add_shared(
         self, columns: dict[str, RowBlock], name: str, texts: Sequence[str]
@@ -146,7 +159,7 @@ def table_of_records(
 
     `path` is the name under which messages about the examples show their file.
     """
-    encoder = RecordEncoder(tokenizer, language)
+    encoder = RecordEncoder(tokenizer, language, format)
     blocks: dict[str, list[RowBlock]] = {}
     count = 0
     for block_size, columns in encoder.blocks(records):

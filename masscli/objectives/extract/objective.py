@@ -18,6 +18,8 @@ from masscli.objectives.extract.answers import decode_answer
 from masscli.objectives.extract.options import ExtractOptions
 from masscli.objectives.extract.question_windows import (
     ANSWERS,
+    CONTEXT,
+    QUESTION,
     QuestionWindowCollator,
     QuestionWindowDataset,
 )
@@ -101,6 +103,10 @@ class Extract(PredictiveObjective):
                         'add its answers, or "is_impossible": true',
                     )
         return QuestionWindowDataset(table, self.options, self.reader, labeled)
+
+    def text_fields(self, table: Table) -> tuple[str, ...]:
+        """Return the question, and the text in which its answer is found."""
+        return (QUESTION, CONTEXT)
 
     def data_warnings(self, dataset: Dataset) -> list[str]:
         """Return warnings that count truncated questions, answers that no window holds, and windows.

@@ -27,9 +27,9 @@ class ExtractOptions(TableOptions):
     no answer."""
     max_length: int = 384
     """Maximum length of a window in tokens, question and special tokens included."""
-    head: Literal["linear", "tanh", "gelu"] = "linear"
-    """The layers of --qa-head linear and roberta: one linear layer, or two with tanh or gelu between them.
-    --qa-head albert and electra have layers of their own."""
+    head: Literal["linear", "tanh", "gelu", "relu"] = "linear"
+    """The layers of --qa-head linear and roberta: one linear layer, or two with tanh, gelu or relu between
+    them. --qa-head albert and electra have layers of their own."""
     head_dropout: float | None = None
     """Dropout before each layer of the head (default: 0.1). --qa-head albert uses it only in its
     classifier, and electra not at all."""
@@ -44,7 +44,8 @@ class ExtractOptions(TableOptions):
     """Number of starts in each window, and of ends for each start, that are combined into answers, and
     number of answers that are written with their scores."""
     unanswerable: bool | None = None
-    """Questions may have no answer (default: as in the training split)."""
+    """Questions may have no answer (default: as in the training split; an imported model always answers,
+    unless predict has a --null-threshold)."""
     null_threshold: float = 0.0
     """Predict no answer if its score exceeds that of the best answer by more than this; or, if --qa-head has
     a classifier, if the logit of the classifier exceeds this."""
@@ -73,11 +74,6 @@ class ExtractOptions(TableOptions):
                 " and four symbols",
             ),
         )
-
-    @property
-    def text_fields(self) -> tuple[str, ...]:
-        """The question and the text in which its answer is found."""
-        return ("question", "context")
 
     @property
     def unused_options(self) -> tuple[UnusedOption, ...]:

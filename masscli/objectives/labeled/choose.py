@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Batch, Ids
 from masscli.data.batches.dataset import Dataset
-from masscli.data.formats.multiple_choice import choice_index
+from masscli.data.formats.multiple_choice import QUESTION, choice_index
 from masscli.data.storage.data_folder import DataFolder
 from masscli.data.storage.tables import Table
 from masscli.models.transformer import Transformer
@@ -84,6 +84,11 @@ class Choose(PredictiveObjective):
         _check_table(table, self.options)
         targets = _read_targets(table, self.options) if labeled else None
         return ChoiceDataset(table, self.options, self.reader, targets)
+
+    def text_fields(self, table: Table) -> tuple[str, ...]:
+        """Return the question, if a table has one, the context and the choices."""
+        names = (QUESTION, self.options.context_column, self.options.choices_column)
+        return tuple(name for name in names if table.has(name))
 
     def data_warnings(self, dataset: Dataset) -> list[str]:
         """Return a warning with the number of truncated examples, if there are any."""

@@ -64,11 +64,6 @@ class TextTaskOptions(SequenceTaskOptions):
             ),
         )
 
-    @property
-    def text_fields(self) -> tuple[str, ...]:
-        """The columns of the one or two texts."""
-        return self.text_columns
-
 
 @config
 class ClassifyOptions(TextTaskOptions):
@@ -125,11 +120,6 @@ class TagOptions(TableOptions):
     """The label of words beyond --max-length, and of words without a token (default: O, or the most frequent
     label)."""
 
-    @property
-    def text_fields(self) -> tuple[str, ...]:
-        """The column of the words."""
-        return (self.word_column,)
-
 
 @config
 class ChooseOptions(SequenceTaskOptions):
@@ -169,8 +159,3 @@ class ChooseOptions(SequenceTaskOptions):
                 f"must be above 0, got {self.max_choice}",
             )
         )
-
-    @property
-    def text_fields(self) -> tuple[str, ...]:
-        """The question, which a table need not have, the context and the choices."""
-        return ("question", self.context_column, self.choices_column)

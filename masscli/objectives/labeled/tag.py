@@ -123,9 +123,17 @@ class Tag(PredictiveObjective):
 
         Raises MasscliError if a column is missing, or if a label is not one of those that are learned.
         """
-        table.require(self.options.word_column, "--word-column", many=True)
+        [word_column] = self.text_fields(table)
         label_ids = self._label_ids(table) if labeled else None
-        return TaggingDataset(table, self.options.word_column, self.reader, label_ids)
+        return TaggingDataset(table, word_column, self.reader, label_ids)
+
+    def text_fields(self, table: Table) -> tuple[str, ...]:
+        """Return the column of the words.
+
+        An imported model does not say which it was trained on: it is the default of --word-column then.
+        Raises MasscliError if the table does not have it.
+        """
+        return (_choose_word_column(self.options, table),)
 
     def data_warnings(self, dataset: Dataset) -> list[str]:
         """Return warnings about words that are not read, and about unknown or unused labels."""
@@ -190,7 +198,7 @@ class Tag(PredictiveObjective):
         # The dataset says which words have been read.
         dataset = self.table_dataset(table, labeled=False)
         for row, output in enumerate(outputs):
-            words = table.strings(self.options.word_column, row)
+            words = table.strings(dataset.word_column, row)
             tags, probabilities = self._decode_tags(dataset, row, output)
             lines = [
                 f"{one_cell(word)}\t{one_cell(tag)}\n"
@@ -264,20 +272,10 @@ def _choose_columns(config: TagOptions, table: Table) -> tuple[str, str]:
     and the last column. Raises MasscliError if a column is missing or both are the same, or if the first one
     holds numbers of words and --word-column is not given.
     """
-    first = table.fields[0]
-    last = table.fields[-1]
-    # CoNLL-U has the words in its second column, and no labels in its last one.
-    if table.is_list(first) and is_conllu(table.fields, table.strings(first, 0)):
-        first = CONLLU_FORM
-        last = CONLLU_UPOS
-    elif not config.word_column and _numbers_words(table, first):
-        raise MasscliError(
-            f"{table.path}: column {first} has no words, but their numbers",
-            f"name the column of the words: --word-column {table.fields[1]}",
-        )
-    word_column = config.word_column or first
+    word_column = _choose_word_column(config, table)
+    # CoNLL-U has no labels in its last column.
+    last = CONLLU_UPOS if _is_conllu(table) else table.fields[-1]
     tag_column = config.tag_column or last
-    table.require(word_column, "--word-column", many=True)
     table.require(tag_column, "--tag-column", many=True)
     if tag_column == word_column:
         raise MasscliError(
@@ -285,6 +283,32 @@ def _choose_columns(config: TagOptions, table: Table) -> tuple[str, str]:
             "give words and their labels in columns; see --tag-column",
         )
     return word_column, tag_column
+
+
+def _choose_word_column(config: TagOptions, table: Table) -> str:
+    """Return the name of the column of words: --word-column, or else that of CoNLL-U or the first one.
+
+    Raises MasscliError if it is missing, or if the first one holds numbers of words.
+    """
+    first = table.fields[0]
+    word_column = config.word_column
+    if not word_column and _is_conllu(table):
+        word_column = CONLLU_FORM
+    elif not word_column:
+        word_column = first
+        if _numbers_words(table, first):
+            raise MasscliError(
+                f"{table.path}: column {first} has no words, but their numbers",
+                f"name the column of the words: --word-column {table.fields[1]}, or leave out the numbers",
+            )
+    table.require(word_column, "--word-column", many=True)
+    return word_column
+
+
+def _is_conllu(table: Table) -> bool:
+    """Return whether a table has the columns of CoNLL-U."""
+    first = table.fields[0]
+    return table.is_list(first) and is_conllu(table.fields, table.strings(first, 0))
 
 
 def _numbers_words(table: Table, column: str) -> bool:

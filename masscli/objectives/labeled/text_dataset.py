@@ -22,8 +22,8 @@ class TextDataset:
     """Examples of one or two texts, truncated to fit together, and a target if there is one.
 
     `fields` are the names of the table columns with the texts. `targets` (N,) holds a label id or a number
-    for each example, or is None if there are no labels. An example whose target is among `ignored_targets` is
-    returned without it.
+    for each example, or is None if there are no labels. The fields of an example are its texts and an array
+    with its target, which is empty without labels, and if the target is among `ignored_targets`.
     """
 
     def __init__(
@@ -74,9 +74,10 @@ class TextDataset:
         lengths = self.text_lengths(row, row + 1)[0]
         for column, length in zip(self.columns, lengths, strict=True):
             fields.append(column[row][:length])
+        target: NDArray[Any] = np.zeros(0, np.int64)
         if self.targets is not None and self.targets[row] not in self.ignored_targets:
-            fields.append(self.targets[row : row + 1])
-        return Example(row, tuple(fields))
+            target = self.targets[row : row + 1]
+        return Example(row, (*fields, target))
 
 
 class DoubledPairsDataset:
@@ -120,7 +121,6 @@ class TextCollator:
     """
 
     term: str
-    num_texts: int
     reader: SequenceReader
     both_orders: bool
     auxiliary_lm: bool
@@ -128,26 +128,19 @@ class TextCollator:
     def __call__(
         self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]
     ) -> Batch:
-        texts = [example.fields[: self.num_texts] for example in examples]
+        texts = [example.fields[:-1] for example in examples]
+        targets = [example.fields[-1] for example in examples]
         join = self.reader.pair_format.join
         sequences = [join(*pair) for pair in texts]
         if self.both_orders:
             sequences += [join(*reversed(pair)) for pair in texts]
         batch = self.reader.collate(sequences, examples)
-        # Examples that are not labeled, or whose target is ignored, have only texts.
-        rows = [
-            row
-            for row, example in enumerate(examples)
-            if len(example.fields) > self.num_texts
-        ]
-        targets = np.zeros(0, np.int64)
-        if rows:
-            targets = np.concatenate(
-                [examples[row].fields[self.num_texts] for row in rows]
-            )
+        # Examples that are not labeled, or whose target is ignored, have an empty one.
+        rows = [row for row, target in enumerate(targets) if len(target)]
         labels = {
             self.term: Labels(
-                torch.from_numpy(targets), torch.tensor(rows, dtype=torch.int64)
+                torch.from_numpy(np.concatenate(targets)),
+                torch.tensor(rows, dtype=torch.int64),
             )
         }
         counts = {self.term: float(len(rows))}

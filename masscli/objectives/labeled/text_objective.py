@@ -80,6 +80,13 @@ class TextObjective(PredictiveObjective):
         """The names of the table columns that hold the texts and the label."""
         return (*self.options.text_columns, self.options.label_column)
 
+    def text_fields(self, table: Table) -> tuple[str, ...]:
+        """Return the columns of a table that hold the one or two texts.
+
+        Raises MasscliError if the table does not have them.
+        """
+        return fields_of_texts(self.options.text_columns, table)
+
     @abstractmethod
     def targets(self, table: Table) -> NDArray[Any]:
         """Return the target of each example in a table, a label id or a number: (N,)."""
@@ -94,7 +101,7 @@ class TextObjective(PredictiveObjective):
         Raises MasscliError if a column is missing, or if a target is none that can be learned.
         """
         targets = self.targets(table) if labeled else None
-        fields = fields_of_texts(self.options.text_columns, table)
+        fields = self.text_fields(table)
         return TextDataset(table, fields, self.reader, targets, self.ignored_targets)
 
     def dataset(
@@ -110,7 +117,7 @@ class TextObjective(PredictiveObjective):
         if not self.options.double_unordered:
             return original, self.collator()
         # The reverse half has the same targets, since the task has no order.
-        fields = fields_of_texts(self.options.text_columns, table)[::-1]
+        fields = self.text_fields(table)[::-1]
         reverse = TextDataset(
             table, fields, self.reader, original.targets, self.ignored_targets
         )
@@ -128,7 +135,6 @@ class TextObjective(PredictiveObjective):
         """Return the collator, which makes batches of texts."""
         return TextCollator(
             self.term,
-            len(self.options.text_columns),
             self.reader,
             self.options.both_orders,
             auxiliary_lm=self.options.lm_weight > 0,

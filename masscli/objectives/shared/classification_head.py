@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -13,19 +15,26 @@ from masscli.objectives.shared.table_options import TableOptions
 INIT_STD = 0.02
 """Standard deviation of initial weights (Devlin et al. 2019)."""
 
+_ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "tanh": torch.tanh,
+    "gelu": F.gelu,
+    "relu": F.relu,
+}
+"""The function between the two layers of a head, by the value of --head."""
+
 
 class ClassificationHead(nn.Module):
     """A head that maps hidden states of width `dim` to a number of scores, `outputs`.
 
-    It is one linear layer, or two of them with tanh or GELU in between, as --head says. It computes in fp32,
-    with dropout before each layer.
+    It is one linear layer, or two of them with tanh, GELU or ReLU in between, as --head says. It computes in
+    fp32, with dropout before each layer.
     """
 
     def __init__(self, options: TableOptions, dim: int, outputs: int) -> None:
         super().__init__()
-        self.kind = options.head
+        self.activation = _ACTIVATIONS.get(options.head)
         self.dropout = options.dropout
-        self.dense = Linear(dim, dim) if options.head != "linear" else None
+        self.dense = None if self.activation is None else Linear(dim, dim)
         self.out = Linear(dim, outputs)
         # Heads are drawn as BERT draws them, whatever the model's own initial weights are.
         for layer in (self.dense, self.out):
@@ -36,12 +45,8 @@ class ClassificationHead(nn.Module):
     def forward(self, states: Tensor) -> Tensor:
         """Return scores (..., outputs) of hidden states (..., dim)."""
         x = dropout(states.float(), self.dropout, self.training)
-        if self.dense is not None:
-            x = self.dense(x)
-            if self.kind == "gelu":
-                x = F.gelu(x)
-            else:
-                x = torch.tanh(x)
+        if self.dense is not None and self.activation is not None:
+            x = self.activation(self.dense(x))
             x = dropout(x, self.dropout, self.training)
         scores: Tensor = self.out(x)
         return scores

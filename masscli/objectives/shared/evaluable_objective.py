@@ -105,6 +105,13 @@ class EvaluableObjective(Objective):
 class PredictiveObjective(EvaluableObjective):
     """An objective over tables that can predict labels, numbers or spans for new examples."""
 
+    def text_fields(self, table: Table) -> tuple[str, ...]:
+        """Return the fields of a table whose texts the objective reads.
+
+        Unknown pieces are counted in them. Objectives that do not say have none.
+        """
+        return ()
+
     @abstractmethod
     def decode_predictions(
         self, table: Table, outputs: Sequence[ExampleOutput]

@@ -40,10 +40,9 @@ def find_text_columns(
         )
     if given:
         return tuple(given)
-    # Pairs come first, since a table of pairs may have a column called `sentence`, too.
-    for names in KNOWN_TEXT_COLUMNS:
-        if all(table.has(name) for name in names):
-            return names
+    known = _known_text_columns(table)
+    if known:
+        return known
     others = [field for field in table.fields if field != label_column]
     raise MasscliError(
         f"{table.path}: it is unclear which columns hold the text",
@@ -51,23 +50,41 @@ def find_text_columns(
     )
 
 
+def _known_text_columns(table: Table) -> tuple[str, ...]:
+    """Return the first of KNOWN_TEXT_COLUMNS of which the table has all columns, or none."""
+    # Pairs come first, since a table of pairs may have a column called `sentence`, too.
+    for names in KNOWN_TEXT_COLUMNS:
+        if all(table.has(name) for name in names):
+            return names
+    return ()
+
+
 def fields_of_texts(columns: Sequence[str], table: Table) -> tuple[str, ...]:
     """Return the names of the columns of `table` that hold what a trained model reads as its texts.
 
     `columns` are the text columns in the training data. In `table` the names are the same, except in a file
-    of plain lines, whose columns are called 1 and 2 and are taken in this order. Raises MasscliError if the
-    table does not have the columns.
+    of plain lines, whose columns are called 1 and 2 and are taken in this order. An imported model does not
+    say which columns it was trained on, nor how many: `columns` is empty then, and the columns are those of
+    KNOWN_TEXT_COLUMNS, or those of the lines. Raises MasscliError if the table does not have the columns.
     """
     if table.format == "lines":
         # A file of lines has no names for its columns, so their order decides.
-        numbers = tuple(str(number) for number in range(1, len(columns) + 1))
-        if len(table.fields) != len(numbers):
+        found = len(table.fields)
+        if found > 2 or found != (len(columns) or found):
+            read = f"{len(columns)} ({', '.join(columns)})" if columns else "1 or 2"
             raise MasscliError(
-                f"{table.path}: has {len(table.fields)} columns,"
-                f" the model reads {len(numbers)} ({', '.join(columns)})",
+                f"{table.path}: has {found} columns, the model reads {read}",
                 "one text per line, or two with a tab between them",
             )
-        return numbers
+        return tuple(str(number) for number in range(1, found + 1))
+    if not columns:
+        known = _known_text_columns(table)
+        if not known:
+            raise MasscliError(
+                f"{table.path}: it is unclear which of its columns hold the text ({', '.join(table.fields)})",
+                "call it sentence, or sentence1 and sentence2 if the model reads pairs",
+            )
+        return known
     for field in columns:
         table.require(field, "--text-columns")
     return tuple(columns)

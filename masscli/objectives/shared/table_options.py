@@ -34,8 +34,9 @@ class TableOptions(ObjectiveConfig):
     """Which stack's states the head reads; for one state of a whole text, the first of the encoder or the
     last of the decoder. If there is an encoder, a decoder reads the text as well, as in BART (auto: the
     encoder, if there is one)."""
-    head: Literal["linear", "tanh", "gelu"] = "linear"
-    """The layers of the head: one linear layer, or two with tanh (RoBERTa) or gelu (ELECTRA) between them."""
+    head: Literal["linear", "tanh", "gelu", "relu"] = "linear"
+    """The layers of the head: one linear layer, or two with tanh (RoBERTa), gelu (ELECTRA) or relu
+    (DistilBERT) between them."""
     head_dropout: float | None = None
     """Dropout before each layer of the head (default: 0.1)."""
 
@@ -59,14 +60,6 @@ class TableOptions(ObjectiveConfig):
         if self.head_dropout is None:
             return DEFAULT_HEAD_DROPOUT
         return self.head_dropout
-
-    @property
-    def text_fields(self) -> tuple[str, ...]:
-        """The fields of a table whose texts the task reads, whether or not a table has all of them.
-
-        Unknown pieces are counted in them when the task predicts. Tasks that do not say have none.
-        """
-        return ()
 
     @property
     def learned_pair_format(self) -> PairFormatName:

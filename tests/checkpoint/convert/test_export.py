@@ -399,7 +399,7 @@ def test_a_classifier_is_exported_with_its_labels(toy: Path, tmp_path: Path) -> 
     assert notes[0].startswith(
         f"BertForSequenceClassification: {len(theirs)} tensors, "
     )
-    assert notes[1:3] == ["it was trained on texts framed as those of bert (see masscli finetune --help), of at most 128 tokens",
+    assert notes[1:3] == ["it reads texts framed as those of bert (see masscli finetune --help), of at most 128 tokens",
                           "left behind: head_transforms.shared (4), output_biases.shared (1)"]  # fmt: skip
 
 

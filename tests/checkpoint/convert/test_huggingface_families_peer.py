@@ -280,7 +280,7 @@ BASES = {
 
 @pytest.mark.parametrize("kind", HEADS)
 @torch.no_grad()
-def test_a_model_with_any_head_is_read_without_it(kind: str, tmp_path: Path) -> None:
+def test_the_model_below_any_head_is_read(kind: str, tmp_path: Path) -> None:
     base, write_vocabulary = BASES[
         kind.split("For")[0].removesuffix("DoubleHeadsModel")
     ]
@@ -300,7 +300,11 @@ def test_a_model_with_any_head_is_read_without_it(kind: str, tmp_path: Path) -> 
     expected = peer.base_model(input_ids=ids).last_hidden_state
     hidden = model.read(Tokens(ids, torch.tensor([9]), segments=segments))
     assert (hidden - expected).abs().max() < 1e-5
-    assert any(note.startswith("left behind: ") for note in notes)
+    # masscli has no such heads.
+    is_left = "GPT2" in kind
+    assert any(note.startswith("left behind: ") for note in notes) == is_left
+    reason = f"the head of its task is not imported: architectures in config.json is ['{kind}'],"
+    assert any(note.startswith(reason) for note in notes) == is_left
 
 
 @pytest.mark.parametrize(

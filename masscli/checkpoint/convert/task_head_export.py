@@ -1,16 +1,7 @@
 """Convert heads of downstream tasks to those of Hugging Face's classes, with their labels.
 
-These heads have a counterpart in Hugging Face's library:
-
-    classify, regress   BERT and ALBERT: one layer on the pooler
-                        RoBERTa, XLM-R and CamemBERT: two layers with tanh between, ELECTRA: two with gelu
-                        between; no pooler
-    tag                 one layer on every state
-    extract             two scores of each state (--qa-head linear)
-    choose              BERT and ALBERT: one layer on the pooler
-
-masscli's regression head predicts numbers scaled to [0, 1]. Hugging Face's class does no scaling, so
-the scale is folded into the weights and the bias of the last layer.
+head_classes.py lists the classes. masscli's regression head predicts numbers scaled to [0, 1]. Hugging
+Face's class does no scaling, so the scale is folded into the weights and the bias of the last layer.
 """
 
 from __future__ import annotations
@@ -23,6 +14,15 @@ from torch import Tensor
 
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.checkpoint.convert.families import Family, Names
+from masscli.checkpoint.convert.head_classes import (
+    CHOICES,
+    SPANS,
+    TEXTS,
+    WORDS,
+    HeadClass,
+    class_name,
+    head_class,
+)
 from masscli.models.config import ModelConfig
 from masscli.objectives.extract.options import ExtractOptions
 from masscli.objectives.labeled.options import (
@@ -34,42 +34,6 @@ from masscli.objectives.labeled.options import (
 )
 from masscli.objectives.registry import ObjectiveConfig
 from masscli.objectives.shared.table_options import TableOptions
-
-_ONE_LAYER = {"head.out": "classifier"}
-_TWO_LAYERS = {"head.dense": "classifier.dense", "head.out": "classifier.out_proj"}
-_SPAN_LAYER = {"head.out": "qa_outputs"}
-
-
-@dataclass(frozen=True, slots=True)
-class _HeadClass:
-    """A Hugging Face class with a head, and the heads and models of masscli that it corresponds to."""
-
-    suffix: str
-    """What follows the family's name in the name of the class, such as ForTokenClassification."""
-    layers: Mapping[str, str]
-    """Names of the head's layers in Hugging Face's class, by masscli's names."""
-    head: str = "linear"
-    """The value of masscli's option --head that the class corresponds to."""
-    pooler: bool | None = None
-    """Whether the model must have a pooler (True) or must not (False); None if both are possible."""
-
-
-_POOLED = _HeadClass("ForSequenceClassification", _ONE_LAYER, pooler=True)
-_TANH = _HeadClass("ForSequenceClassification", _TWO_LAYERS, head="tanh", pooler=False)
-_TEXT_CLASSES = {
-    "bert": _POOLED,
-    "albert": _POOLED,
-    "roberta": _TANH,
-    "xlm-roberta": _TANH,
-    "camembert": _TANH,
-    "electra": _HeadClass(
-        "ForSequenceClassification", _TWO_LAYERS, head="gelu", pooler=False
-    ),
-}
-_TAG_CLASS = _HeadClass("ForTokenClassification", _ONE_LAYER)
-_SPAN_CLASS = _HeadClass("ForQuestionAnswering", _SPAN_LAYER)
-_CHOICE_CLASS = _HeadClass("ForMultipleChoice", _ONE_LAYER, pooler=True)
-_CHOICE_CLASSES = {"bert": _CHOICE_CLASS, "albert": _CHOICE_CLASS}
 
 
 @dataclass(frozen=True)
@@ -105,15 +69,13 @@ def convert_task_head(
     options = stream_config.objective
     if not isinstance(options, TableOptions):
         return None
-    head_class = _head_class(family, options)
-    if head_class is None or not _corresponds(
-        head_class, options, checkpoint.recipe.model
-    ):
+    suffix = _suffix(options)
+    found = head_class(family, suffix)
+    if found is None or not _corresponds(found, options, checkpoint.recipe.model):
         return None
     names = {}
-    for ours, theirs in head_class.layers.items():
-        names[f"{theirs}.weight"] = f"{stream}.{ours}.weight"
-        names[f"{theirs}.bias"] = f"{stream}.{ours}.bias"
+    for ours, theirs in found.tensor_names().items():
+        names[theirs] = f"{stream}.{ours}"
     # A head with more tensors would be exported only in part, and compute something else.
     if set(names.values()) != set(objective_state):
         return None
@@ -121,16 +83,16 @@ def convert_task_head(
     tensors = {theirs: objective_state[ours] for theirs, ours in names.items()}
     if isinstance(options, RegressOptions):
         assert options.low is not None and options.high is not None
-        _unscale(tensors, head_class.layers["head.out"], options.low, options.high)
+        _unscale(tensors, found.layers["head.out"], options.low, options.high)
     # Classes without a pooler read the states themselves.
     unused_parts = [family.lm_head]
-    if not head_class.pooler:
+    if not found.pooler:
         unused_parts.append(family.pooler)
     return ConvertedHead(
-        class_name=_name_of_class(family, head_class),
+        class_name=class_name(family, suffix),
         tensors=tensors,
         our_names=list(names.values()),
-        config=_head_config(family, options),
+        config=_head_config(found, options),
         unused_parts=unused_parts,
         note=_framing_note(options),
     )
@@ -147,25 +109,24 @@ def missing_class_note(family: Family, checkpoint: Checkpoint) -> str | None:
     options = stream.objective
     if not isinstance(options, TableOptions):
         return None
-    head_class = _head_class(family, options)
-    if head_class is None:
+    suffix = _suffix(options)
+    found = head_class(family, suffix)
+    if found is None:
         return "no class of Hugging Face's library has such a head"
-    name = _name_of_class(family, head_class)
-    if options.head != head_class.head:
-        return f"{name} has the head of --head {head_class.head}, not of --head {options.head}"
-    if head_class.pooler and not checkpoint.recipe.model.pooler:
+    name = class_name(family, suffix)
+    if options.head != found.head:
+        return (
+            f"{name} has the head of --head {found.head}, not of --head {options.head}"
+        )
+    if found.pooler and not checkpoint.recipe.model.pooler:
         return f"the head of {name} reads a pooler, which this model lacks"
-    if head_class.pooler is False and checkpoint.recipe.model.pooler:
+    if found.pooler is False and checkpoint.recipe.model.pooler:
         return f"the head of {name} reads no pooler, but this model has one"
     return None
 
 
-def _name_of_class(family: Family, head_class: _HeadClass) -> str:
-    return family.bare_class.removesuffix("Model") + head_class.suffix
-
-
 def _framing_note(options: TableOptions) -> str:
-    """Return a note for the user on how texts were formatted in training, which tokenizer files cannot say.
+    """Return a note for the user on how texts must be formatted, which tokenizer files do not say.
 
     It names the format of pairs (BERT's or RoBERTa's) and the maximum number of tokens.
     """
@@ -173,7 +134,7 @@ def _framing_note(options: TableOptions) -> str:
     if pair_format == "auto":
         pair_format = "bert"
     return (
-        f"it was trained on texts framed as those of {pair_format} (see masscli finetune --help), "
+        f"it reads texts framed as those of {pair_format} (see masscli finetune --help), "
         f"of at most {options.max_length} tokens"
     )
 
@@ -187,34 +148,32 @@ def _unscale(tensors: dict[str, Tensor], layer: str, low: float, high: float) ->
     tensors[f"{layer}.bias"] = tensors[f"{layer}.bias"] * (high - low) + low
 
 
-def _head_class(family: Family, options: ObjectiveConfig) -> _HeadClass | None:
-    """Return the family's class with a head for the task of `options`; None if the library has none."""
+def _suffix(options: ObjectiveConfig) -> str:
+    """Return what the name of a class with a head for the task of `options` ends in; "" if there is none."""
     match options:
         # A head over both orders of two texts adds the states of two passes, which no class there does.
         case TextTaskOptions(both_orders=False):
-            return _TEXT_CLASSES.get(family.model_type)
-        # Hugging Face has no such classes for GPT and GPT-2.
+            return TEXTS
         case TagOptions():
-            return _TAG_CLASS if family.is_encoder else None
+            return WORDS
         case ExtractOptions(qa_head="linear"):
-            return _SPAN_CLASS if family.is_encoder else None
+            return SPANS
         case ChooseOptions():
-            return _CHOICE_CLASSES.get(family.model_type)
-    return None
+            return CHOICES
+    return ""
 
 
-def _corresponds(
-    head_class: _HeadClass, options: TableOptions, model: ModelConfig
-) -> bool:
+def _corresponds(found: HeadClass, options: TableOptions, model: ModelConfig) -> bool:
     """Return whether a class computes the same as masscli's head with these options on this model."""
-    return options.head == head_class.head and head_class.pooler in (None, model.pooler)
+    return options.head == found.head and found.pooler in (None, model.pooler)
 
 
-def _head_config(family: Family, options: TableOptions) -> dict[str, Any]:
+def _head_config(found: HeadClass, options: TableOptions) -> dict[str, Any]:
     """Return the entries of config.json about a head: its dropout and its labels."""
-    dropout_keys = {"albert": "classifier_dropout_prob", "distilbert": "qa_dropout"}
-    dropout_key = dropout_keys.get(family.model_type, "classifier_dropout")
-    return {dropout_key: options.dropout, **_label_config(options)}
+    labels = _label_config(options)
+    if found.dropout_key is None:
+        return labels
+    return {found.dropout_key: options.dropout, **labels}
 
 
 def _label_config(options: ObjectiveConfig) -> dict[str, Any]:

@@ -1,0 +1,264 @@
+"""Heads of downstream tasks in Hugging Face's folders: labels, what is left behind and why, and messages.
+
+test_task_heads_peer.py compares with the library.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.checkpoint.convert.import_ import import_folder
+from masscli.checkpoint.convert.post_processor import (
+    DamagedTemplateError,
+    count_separators,
+)
+from tests.published import D, P, Published, Tensors, error_of, tensors, write
+from tests.task_commands import predict, refused
+
+pytestmark = pytest.mark.usefixtures("no_sync")
+
+
+def with_head(outputs: int, name: str = "classifier") -> Tensors:
+    """Return the weights of a BERT with a pooler and a head of one layer."""
+    draw = torch.Generator().manual_seed(2)
+    body = {n: t for n, t in tensors("bert").items() if not n.startswith("cls.")}
+    weight = torch.randn((outputs, D), generator=draw)
+    return body | {f"{name}.weight": weight, f"{name}.bias": weight[:, 0].clone()}
+
+
+def write_head(folder: Path, kind: str, weights: Tensors, **settings: Any) -> Tensors:
+    """Write the folder of a BERT whose class has a head."""
+    return write(folder, "bert", weights, architectures=[f"BertFor{kind}"], **settings)
+
+
+LABELS = {"0": "bad", "1": "good", "2": "so so"}
+TEXTS, WORDS = "SequenceClassification", "TokenClassification"
+
+
+def scores(weights: Tensors, ids: list[int]) -> Tensor:
+    """Compute the scores of a classifier for one sequence, slowly."""
+    model = Published("bert", weights)
+    segments = torch.zeros(len(ids), dtype=torch.long)
+    first = model.hidden(torch.tensor(ids), segments)[0]
+    pooled = torch.tanh(model.dense("bert.pooler.dense", first))
+    return model.dense("classifier", pooled)
+
+
+@torch.no_grad()
+def test_a_classifier_predicts_on_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = write_head(tmp_path / "theirs", TEXTS, with_head(3), id2label=LABELS)
+    _, notes = import_folder(tmp_path / "theirs", tmp_path / "run", ("en",), False)
+    assert notes[2:] == [
+        "BertForSequenceClassification: a model of --task classify with labels bad, good, so so; "
+        f"masscli predict gives it texts framed as those of bert, of at most {P} tokens"
+    ]
+    # [CLS] a b [SEP] and [CLS] c [SEP], by their ids in the vocabulary.
+    expected = [scores(weights, ids) for ids in ([12, 15, 16, 13], [12, 17, 13])]
+    labels = [[*LABELS.values()][int(row.argmax())] for row in expected]
+    (tmp_path / "lines").write_text("a b\nc\n")
+    (tmp_path / "t.tsv").write_text("id\tText\tlabel\n7\ta b\tbad\n8\tc\tbad\n")
+    for file, options in (("lines", ["--input-format", "lines"]), ("t.tsv", [])):
+        found = predict(capsys, tmp_path / "run", "-i", tmp_path / file, *options)
+        assert found.splitlines() == labels
+    jsonl = ["--input-format", "lines", "--format", "jsonl"]
+    found = predict(capsys, tmp_path / "run", "-i", tmp_path / "lines", *jsonl)
+    for line, row in zip(found.splitlines(), expected, strict=True):
+        probabilities = dict(zip(LABELS.values(), row.softmax(0).tolist(), strict=True))
+        told = json.loads(line)["probabilities"]
+        assert told == pytest.approx(probabilities, abs=1e-5)
+
+
+def test_columns_without_a_known_name_are_not_guessed(tmp_path: Path) -> None:
+    write_head(tmp_path / "theirs", TEXTS, with_head(3), id2label=LABELS)
+    import_folder(tmp_path / "theirs", tmp_path / "run", ("en",), False)
+    table, lines = tmp_path / "t.tsv", tmp_path / "lines"
+    table.write_text("review\tlabel\na\tbad\n")
+    assert refused("predict", tmp_path / "run", "-i", table) == (
+        f"{table}: it is unclear which of its columns hold the text (review, label)",
+        "call it sentence, or sentence1 and sentence2 if the model reads pairs",
+    )
+    lines.write_text("a\tb\tc\n")
+    options = ("-i", lines, "--input-format", "lines")
+    assert refused("predict", tmp_path / "run", *options) == (
+        f"{lines}: has 3 columns, the model reads 1 or 2",
+        "one text per line, or two with a tab between them",
+    )
+
+
+def test_words_are_tagged_up_to_the_length_of_the_tokenizer(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = with_head(2)
+    # Only the second label is ever the best.
+    weights["classifier.bias"] = torch.tensor([-1e4, 1e4])
+    labels = {"0": "O", "1": "B-X"}
+    write_head(tmp_path / "theirs", WORDS, weights, id2label=labels)
+    settings = {"tokenizer_class": "BertTokenizer", "model_max_length": 10}
+    path = tmp_path / "theirs" / "tokenizer_config.json"
+    path.write_text(json.dumps(settings))
+    import_folder(tmp_path / "theirs", tmp_path / "run", ("en",), False)
+    words = [*"abcdefghijkl"]
+    (tmp_path / "t.conll").write_text("".join(f"{word}\n" for word in words))
+    found = predict(capsys, tmp_path / "run", "-i", tmp_path / "t.conll")
+    # Two of ten tokens are special; the rest of the words get the label O.
+    tags = ["B-X"] * 8 + ["O"] * 4
+    expected = [f"{word}\t{tag}" for word, tag in zip(words, tags, strict=True)]
+    assert found.splitlines() == [*expected, ""]
+
+
+@pytest.mark.parametrize(
+    ("kind", "outputs", "settings", "reason"),
+    [
+        (
+            TEXTS,
+            3,
+            {"problem_type": "multi_label_classification"},
+            "problem_type is multi_label_classification with 3 labels, for which masscli has no task",
+        ),
+        (
+            TEXTS,
+            3,
+            {"problem_type": "regression"},
+            "problem_type is regression with 3 labels, for which masscli has no task",
+        ),
+        (
+            TEXTS,
+            3,
+            {"id2label": {"0": "a", "1": "b", "2": "a"}},
+            "id2label in config.json has several labels 'a'",
+        ),
+        (
+            TEXTS,
+            3,
+            {"id2label": {"0": "a", "1": "b", "3": "c"}},
+            "id2label in config.json has no label for each id",
+        ),
+        (
+            TEXTS,
+            3,
+            {"id2label": ["a", "b", "c"]},
+            "id2label in config.json has no label for each id",
+        ),
+        (
+            "Nothing",
+            3,
+            {},
+            "architectures in config.json is ['BertForNothing'], no class with a head that masscli knows",
+        ),
+        (TEXTS, 3, {"max_position_embeddings": 7}, "it reads 7 tokens, and masscli at least 8"),
+    ],
+)  # fmt: skip
+def test_a_head_that_no_task_computes_is_named(
+    kind: str, outputs: int, settings: dict[str, Any], reason: str, tmp_path: Path
+) -> None:
+    weights = with_head(outputs)
+    positions = "bert.embeddings.position_embeddings.weight"
+    weights[positions] = weights[positions][
+        : settings.get("max_position_embeddings", P)
+    ]
+    write_head(tmp_path, kind, weights, **{"id2label": LABELS, **settings})
+    _, notes = import_folder(tmp_path, tmp_path / "run", ("en",), False)
+    assert f"the head of its task is not imported: {reason}" in notes
+    assert notes[-1] == "left behind: classifier.bias, classifier.weight"
+    assert [*Checkpoint.open(tmp_path / "run").recipe.stream] == ["bert"]
+
+
+def test_heads_that_the_class_does_not_have(tmp_path: Path) -> None:
+    def note(name: str, weights: Tensors) -> str:
+        write_head(tmp_path / name, TEXTS, weights, id2label=LABELS)
+        _, notes = import_folder(
+            tmp_path / name, tmp_path / f"{name}.run", ("en",), False
+        )
+        return next(n for n in notes if n.startswith("the head of its task"))
+
+    start = "the head of its task is not imported: "
+    whole = with_head(3)
+    more = whole | {"classifier.dense.weight": torch.ones(D, D)}
+    assert note("more", more) == (
+        f"{start}BertForSequenceClassification has no classifier.dense.weight"
+    )
+    none = {n: t for n, t in whole.items() if not n.startswith("classifier")}
+    path = tmp_path / "none" / "model.safetensors"
+    assert note("none", none) == f"{start}{path} has no classifier.weight"
+    flat = {n: t for n, t in whole.items() if "pooler" not in n}
+    assert note("flat", flat) == (
+        f"{start}that of BertForSequenceClassification reads a pooler, which is missing"
+    )
+
+
+def test_an_electra_that_summarizes_otherwise_is_left_behind(tmp_path: Path) -> None:
+    weights = {n: t for n, t in tensors("electra").items() if "predictions" not in n}
+    for name, rows in (("sequence_summary.summary", D), ("classifier", 1)):
+        weights |= {
+            f"{name}.weight": torch.ones(rows, D),
+            f"{name}.bias": torch.ones(rows),
+        }
+    kind = ["ElectraForMultipleChoice"]
+    write(tmp_path, "electra", weights, architectures=kind, summary_type="last")
+    _, notes = import_folder(tmp_path, tmp_path / "run", ("en",), False)
+    reason = "summary_type is last, masscli only has first"
+    assert f"the head of its task is not imported: {reason}" in notes
+
+
+def test_damaged_heads_are_refused(tmp_path: Path) -> None:
+    def error(name: str, weights: Tensors, **settings: Any) -> tuple[str, str | None]:
+        write_head(tmp_path / name, TEXTS, weights, **settings)
+        return error_of(
+            lambda: import_folder(tmp_path / name, tmp_path / "run", ("en",), False)
+        )
+
+    whole = with_head(3)
+    half = {n: t for n, t in whole.items() if n != "classifier.bias"}
+    assert error("half", half, id2label=LABELS) == (
+        f"{tmp_path / 'half' / 'model.safetensors'}: has no classifier.bias, but the rest of this head",
+        "is the file damaged?",
+    )
+    # Without names, the library has two labels.
+    assert error("two", whole) == (
+        f"{tmp_path / 'two' / 'model.safetensors'}: classifier.weight is (3, {D}), by config.json (2, {D})",
+        "weights and config.json belong to different models",
+    )
+    assert error("odd", whole, id2label=LABELS, classifier_dropout=1.5) == (
+        f"{tmp_path / 'odd' / 'config.json'}: classifier_dropout is 1.5",
+        "expected a probability below 1",
+    )
+    assert error("count", whole, num_labels="3") == (
+        f"{tmp_path / 'count' / 'config.json'}: num_labels is '3'",
+        "expected a whole number above 0",
+    )
+    assert not (tmp_path / "run").exists()
+
+
+def test_labels_without_names_are_numbered(tmp_path: Path) -> None:
+    write_head(tmp_path, TEXTS, with_head(3), num_labels=3, classifier_dropout=0.25)
+    run = Checkpoint.open(import_folder(tmp_path, tmp_path / "run", ("en",), False)[0])
+    options: Any = run.recipe.stream["classify"].objective
+    assert options.labels == ("LABEL_0", "LABEL_1", "LABEL_2")
+    assert options.head_dropout == 0.25
+
+
+def test_separators_of_two_texts() -> None:
+    a, b, sep = (
+        {"Sequence": {"id": "A"}},
+        {"Sequence": {"id": "B"}},
+        {"SpecialToken": {}},
+    )
+    template = {"type": "TemplateProcessing", "pair": [sep, a, sep, sep, b, sep]}
+    assert count_separators({"type": "BertProcessing"}) == 1
+    assert count_separators({"type": "RobertaProcessing"}) == 2
+    assert count_separators(template) == 2
+    byte_level = {"type": "Sequence", "processors": [{"type": "ByteLevel"}, template]}
+    assert count_separators(byte_level) == 2
+    assert count_separators({}) is None
+    for damaged in ({**template, "pair": [a]}, {"type": "Sequence", "processors": 1}):
+        with pytest.raises(DamagedTemplateError):
+            count_separators(damaged)
