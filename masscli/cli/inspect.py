@@ -101,10 +101,12 @@ def _show_data(path: Path, verify: bool) -> None:
 def _show_checkpoint(path: Path, verify: bool) -> None:
     """Print the recipe of a checkpoint as TOML, after comments with its size, progress and metrics.
 
-    With `verify`, checksums are compared first. Of imported weights only the model is printed.
+    With `verify`, checksums are compared first. Of imported weights only the model is printed, and the task
+    that an imported head was trained for.
     """
     from masscli.checkpoint.checkpoint import Checkpoint
     from masscli.core.config import to_dict, to_toml
+    from masscli.objectives.shared.table_options import TableOptions
 
     checkpoint = Checkpoint.open(path)
     # Checked first, so that nothing is shown for a damaged checkpoint.
@@ -128,7 +130,10 @@ def _show_checkpoint(path: Path, verify: bool) -> None:
     recipe = to_dict(checkpoint.recipe)
     # Imported weights were not trained by masscli, so the rest of their recipe is meaningless.
     if not state.step:
-        recipe = {"model": recipe["model"]}
+        streams = checkpoint.recipe.stream.values()
+        has_task = any(isinstance(each.objective, TableOptions) for each in streams)
+        known = ["model", "stream"] if has_task else ["model"]
+        recipe = {name: recipe[name] for name in known}
     # The lines above are comments in TOML, so that the output is a file for --config.
     print(to_toml(recipe), end="")
 

@@ -193,6 +193,7 @@ TUNED = [
     ("roberta", "extract", (*SPANS, "--pair-format", "roberta")),
     ("albert", "classify", ONE), ("albert", "choose", CHOICES),
     ("electra", "regress", (*SCORES, "--head", "gelu")), ("electra", "tag", TAGS), ("electra", "extract", SPANS),
+    ("electra", "choose", (*CHOICES, "--head", "gelu")), ("distilbert", "classify", (*ONE, "--head", "relu")),
 ]  # fmt: skip
 
 

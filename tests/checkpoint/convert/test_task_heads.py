@@ -19,6 +19,7 @@ from masscli.checkpoint.convert.post_processor import (
     DamagedTemplateError,
     count_separators,
 )
+from masscli.cli.app import dispatch
 from tests.published import D, P, Published, Tensors, error_of, tensors, write
 from tests.task_commands import predict, refused
 
@@ -238,12 +239,16 @@ def test_damaged_heads_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-def test_labels_without_names_are_numbered(tmp_path: Path) -> None:
+def test_labels_without_names_are_numbered(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_head(tmp_path, TEXTS, with_head(3), num_labels=3, classifier_dropout=0.25)
     run = Checkpoint.open(import_folder(tmp_path, tmp_path / "run", ("en",), False)[0])
     options: Any = run.recipe.stream["classify"].objective
     assert options.labels == ("LABEL_0", "LABEL_1", "LABEL_2")
     assert options.head_dropout == 0.25
+    assert dispatch(["inspect", str(tmp_path / "run")]) == 0
+    assert 'labels = ["LABEL_0", "LABEL_1", "LABEL_2"]' in capsys.readouterr().out
 
 
 def test_separators_of_two_texts() -> None:
