@@ -98,7 +98,7 @@ def run(
         empty = [number for number, ids in enumerate(encoded, 1) if not len(ids)]
         if empty:
             print(
-                f"warning: {list_lines(empty)} of {file} empty, and in no pair",
+                f"warning: {file}: {list_lines(empty)} empty, and cannot be in a pair",
                 file=sys.stderr,
             )
         ids = [np.asarray(row) for row in encoded]

@@ -229,7 +229,8 @@ def check_correlations(
         if "mcc" in options.metric:
             constant = constant or len(_distinct_labels(lines, options)) == 1
         if constant:
-            value = lines[0].strip()
+            # A blank line is no label.
+            value = next(line.strip() for line in lines if line.strip())
             yield f"{side}: every line is {value}: a correlation is not defined, and 0 stands for it"
 
 
@@ -251,7 +252,7 @@ def check_metrics(
                 "such labels are for --metric accuracy or f1"
             )
         # Running text hardly repeats, and its lines have several words.
-        repeats = len(labels) < SUSPICIOUS_SHARE * len(lines)
+        repeats = 0 < len(labels) < SUSPICIOUS_SHARE * len(lines)
         single_words = all(len(label.split()) == 1 for label in labels)
         if repeats and single_words and TEXT_METRICS.intersection(options.metric):
             yield f"{name}: the same few words, one a line; labels are for --metric accuracy or f1"

@@ -60,6 +60,17 @@ def test_a_language_that_was_never_read_is_named(
     assert (UNTRAINED in err) == is_warned
 
 
+def test_mine_names_empty_lines(
+    english: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "some").write_text("ba be\n\n  \n")
+    (tmp_path / "all").write_text("bi bo\n")
+    sides = ["-i", str(tmp_path / "some"), "-j", str(tmp_path / "all")]
+    assert run(["mine", str(english), *sides, "-s", "en", "-t", "en"]) == 0
+    said = f"warning: {tmp_path / 'some'}: lines 2, 3 were empty, and cannot be in a pair\n"
+    assert said in capsys.readouterr().err
+
+
 def test_languages_of_earlier_runs_count(
     toy: Path, english: Path, tmp_path: Path
 ) -> None:

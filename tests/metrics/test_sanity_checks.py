@@ -11,6 +11,7 @@ from masscli.__main__ import run
 from masscli.metrics.config import ScoreConfig
 from masscli.metrics.sanity_checks import (
     check_correlations,
+    check_metrics,
     check_spelling,
     check_tokenization,
 )
@@ -114,6 +115,17 @@ def test_a_constant_has_no_correlation() -> None:
         "hyp", ["a", "b"], {"ref": ["b", "b "]}, ScoreConfig(metric=("mcc",))
     )
     assert warning.startswith("ref: every line is b: a correlation is not defined")
+    (warning,) = check_correlations(
+        "hyp", ["a", "b"], {"ref": ["", "b"]}, ScoreConfig(metric=("mcc",))
+    )
+    assert warning.startswith("ref: every line is b: a correlation is not defined")
+
+
+def test_blank_lines_are_not_taken_for_labels() -> None:
+    options = ScoreConfig(metric=("bleu",))
+    assert not list(check_metrics({"ref": ["", " ", ""]}, options))
+    # As these are, one a line.
+    assert list(check_metrics({"ref": ["yes"] * 20}, options))
 
 
 @pytest.mark.parametrize("metric", ["f1", "accuracy", "mcc", "f1,accuracy"])
