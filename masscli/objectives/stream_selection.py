@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from masscli.core.config import Flags, check, config
+from masscli.core.config import Flags, check, config, each_once
 
 
 @config
@@ -39,11 +39,7 @@ class StreamSelection:
 
     def __post_init__(self) -> None:
         check(
-            (
-                len(set(self.langs)) == len(self.langs),
-                "langs",
-                f"names a language twice: {','.join(self.langs)}",
-            ),
+            *each_once(self, langs="language", pairs="direction", table="table"),
             (
                 self.lang_temperature >= 0.01,
                 "lang_temperature",

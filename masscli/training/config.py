@@ -137,7 +137,11 @@ class OptimConfig:
                 "layer_decay",
                 f"must lie above 0, up to 1, got {self.layer_decay}",
             ),
-            (betas_fit, "adam_betas", "expected two numbers in [0, 1)"),
+            (
+                betas_fit,
+                "adam_betas",
+                f"expected two numbers in [0, 1), got {','.join(map(str, self.adam_betas))}",
+            ),
         )
         for part in self.freeze:
             is_known = part in FREEZABLE or parse_digits(part) is not None

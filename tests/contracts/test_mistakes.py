@@ -338,6 +338,14 @@ def test_flags_that_contradict_a_recipe_are_refused(
             "--langs: names a language twice: en,en",
         ),
         (
+            ["finetune", "--task", "translate", "--pairs=en-de", "--pairs=en-de"],
+            "--pairs: names a direction twice: en-de,en-de",
+        ),
+        (
+            ["pretrain", "--adam-betas", "0.9,0.9", "--adam-betas", "0.9,0.98"],
+            "--adam-betas: expected two numbers in [0, 1), got 0.9,0.9,0.9,0.98",
+        ),
+        (
             ["pretrain", "--objective", "mlm", "--decoder-layers", "1"],
             "--decoder-layers: mlm-en, mlm-de would never train the decoder",
         ),

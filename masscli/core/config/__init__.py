@@ -28,6 +28,7 @@ from masscli.core.config.rules import (
     at_least,
     at_most,
     below_one,
+    each_once,
     not_negative,
     positive,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "below_one",
     "check",
     "config",
+    "each_once",
     "field_docs",
     "find_unused",
     "from_dict",

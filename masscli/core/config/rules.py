@@ -44,6 +44,19 @@ def below_one(section: Any, *names: str) -> list[Rule]:
     return _rules(section, names, lambda value: 0 <= value < 1, "must lie in [0, 1)")
 
 
+def each_once(section: Any, **kinds: str) -> list[Rule]:
+    """Return one rule for each named field, a tuple of texts: it names nothing twice.
+
+    The value of `kinds` is what the field names, such as `language`.
+    """
+    rules = []
+    for name, kind in kinds.items():
+        named = getattr(section, name)
+        is_valid = len(set(named)) == len(named)
+        rules.append((is_valid, name, f"names a {kind} twice: {','.join(named)}"))
+    return rules
+
+
 def _rules(
     section: Any, names: tuple[str, ...], holds: Callable[[Any], bool], requirement: str
 ) -> list[Rule]:

@@ -13,6 +13,7 @@ from masscli.core.config import (
     at_most,
     check,
     config,
+    each_once,
     not_negative,
     positive,
 )
@@ -200,7 +201,6 @@ class PreprocessConfig:
         return None
 
     def __post_init__(self) -> None:
-        has_unique_languages = len(set(self.langs)) == len(self.langs)
         has_codes = self.bpe_codes is not None
         has_code_pieces = self.bpe_vocab is not None
         # Parsed here, so that an error is reported with the others, before any file is read.
@@ -209,11 +209,7 @@ class PreprocessConfig:
         except ValueError as error:
             check((False, "check_columns", str(error)))
         check(
-            (
-                has_unique_languages,
-                "langs",
-                f"names a language twice: {','.join(self.langs)}",
-            ),
+            *each_once(self, langs="language", pairs="pair"),
             (
                 self.target_lang is None or self.target_lang != self.source_lang,
                 "target_lang",

@@ -346,7 +346,7 @@ def _find_pairs(
     text.
     """
     if config.pairs:
-        named = [_parse_pair(name, languages) for name in dict.fromkeys(config.pairs)]
+        named = [_parse_pair(name, languages) for name in config.pairs]
         for first, second in named:
             # Its text would be stored, and trained on, twice.
             if (second, first) in named:
