@@ -31,6 +31,7 @@ from masscli.core.errors import MasscliError
 from masscli.core.listing import list_some
 from masscli.models.config import ModelConfig
 from masscli.objectives.registry import PairFormatName
+from masscli.text.single_line import one_line
 
 _LISTED_LABELS = 10
 """Maximum number of labels that a note lists."""
@@ -123,7 +124,9 @@ def _read_head(
     such head, and MasscliError as `read_task_head` does.
     """
     if suffix is None:
-        named = published.config.get("architectures", "missing")
+        named = "missing"
+        if "architectures" in published.config:
+            named = repr(published.config["architectures"])
         raise _LeftBehindError(
             f"architectures in config.json is {named}, no class with a head that masscli knows"
         )
@@ -133,7 +136,7 @@ def _read_head(
     _check_structure(name, found, published, stored)
     labels: tuple[str, ...] = ()
     if suffix in (TEXTS, WORDS):
-        labels = _labels(published.config, published.config_path)
+        labels = _labels(published, found.layers["head.out"])
     objective = {
         **_task(suffix, labels, published.config),
         "head": found.head,
@@ -194,28 +197,24 @@ def _check_structure(
     for key, required in found.required_config.items():
         value = published.config.get(key, required)
         if value != required:
-            raise _LeftBehindError(f"{key} is {value}, masscli only has {required}")
+            raise _LeftBehindError(f"{key} is {value!r}, not {required!r}")
     if found.pooler and not published.model.pooler:
         raise _LeftBehindError(f"that of {name} reads a pooler, which is missing")
 
 
-def _labels(config: Mapping[str, Any], path: Path) -> tuple[str, ...]:
-    """Return the labels in the content of config.json (`config`), in the order of their ids.
+def _labels(published: Published, layer: str) -> tuple[str, ...]:
+    """Return the labels in config.json in the order of their ids; `layer` is the layer that scores them.
 
-    Raises _LeftBehindError if they cannot be those of a task, and MasscliError, which names `path`, if their
-    number is none.
+    Raises _LeftBehindError if they cannot be those of a task, and MasscliError as `_numbered_labels` does.
     """
-    table = config.get("id2label")
+    table = published.config.get("id2label")
     if table is None:
-        count = config.get("num_labels", _DEFAULT_LABELS)
-        if type(count) is not int or count < 1:
-            raise MasscliError(
-                f"{path}: num_labels is {count!r}", "expected a whole number above 0"
-            )
-        return tuple(f"LABEL_{number}" for number in range(count))
+        return _numbered_labels(published, layer)
     labels: dict[int | None, str] = {}
     if isinstance(table, Mapping):
-        labels = {parse_digits(key): str(label) for key, label in table.items()}
+        for key, label in table.items():
+            if isinstance(label, str | int):
+                labels[parse_digits(key)] = str(label)
     if not labels or len(labels) != len(table) or set(labels) != {*range(len(labels))}:
         raise _LeftBehindError("id2label in config.json has no label for each id")
     in_order = tuple(labels[number] for number in range(len(labels)))
@@ -225,6 +224,22 @@ def _labels(config: Mapping[str, Any], path: Path) -> tuple[str, ...]:
                 f"id2label in config.json has several labels {label!r}"
             )
     return in_order
+
+
+def _numbered_labels(published: Published, layer: str) -> tuple[str, ...]:
+    """Return the names that Hugging Face's library gives to labels without one.
+
+    Raises MasscliError if their number is none, or above that of all numbers in the layer that scores them.
+    """
+    count = published.config.get("num_labels", _DEFAULT_LABELS)
+    weight = published.tensors.get(f"{layer}.weight")
+    most = 0 if weight is None else weight.numel()
+    if type(count) is not int or not 1 <= count <= most:
+        raise MasscliError(
+            f"{published.config_path}: num_labels is {count!r}",
+            "expected the number of labels that the head of the weights scores",
+        )
+    return tuple(f"LABEL_{number}" for number in range(count))
 
 
 def _task(
@@ -249,7 +264,7 @@ def _task(
         return {"name": "classify", "labels": labels}
     count = "one label" if len(labels) == 1 else f"{len(labels)} labels"
     raise _LeftBehindError(
-        f"problem_type is {problem} with {count}, for which masscli has no task"
+        f"problem_type is {problem!r} with {count}, for which masscli has no task"
     )
 
 
@@ -326,7 +341,8 @@ def _note(name: str, objective: Mapping[str, Any], published: Published) -> str:
     """Return the note on an imported head, of the class `name`, with the options `objective`."""
     note = f"{name}: a model of --task {objective['name']}"
     if "labels" in objective:
-        note += f" with labels {list_some(objective['labels'], _LISTED_LABELS)}"
+        labels = [one_line(label) for label in objective["labels"]]
+        note += f" with labels {list_some(labels, _LISTED_LABELS)}"
     note += (
         f"; masscli predict gives it texts framed as those of {objective['pair_format']}, "
         f"of at most {objective['max_length']} tokens"

@@ -123,13 +123,13 @@ def test_words_are_tagged_up_to_the_length_of_the_tokenizer(
             TEXTS,
             3,
             {"problem_type": "multi_label_classification"},
-            "problem_type is multi_label_classification with 3 labels, for which masscli has no task",
+            "problem_type is 'multi_label_classification' with 3 labels, for which masscli has no task",
         ),
         (
             TEXTS,
             3,
             {"problem_type": "regression"},
-            "problem_type is regression with 3 labels, for which masscli has no task",
+            "problem_type is 'regression' with 3 labels, for which masscli has no task",
         ),
         (
             TEXTS,
@@ -141,6 +141,12 @@ def test_words_are_tagged_up_to_the_length_of_the_tokenizer(
             TEXTS,
             3,
             {"id2label": {"0": "a", "1": "b", "3": "c"}},
+            "id2label in config.json has no label for each id",
+        ),
+        (
+            TEXTS,
+            3,
+            {"id2label": {"0": "a", "1": None, "2": "c"}},
             "id2label in config.json has no label for each id",
         ),
         (
@@ -206,7 +212,7 @@ def test_an_electra_that_summarizes_otherwise_is_left_behind(tmp_path: Path) -> 
     kind = ["ElectraForMultipleChoice"]
     write(tmp_path, "electra", weights, architectures=kind, summary_type="last")
     _, notes = import_folder(tmp_path, tmp_path / "run", ("en",), False)
-    reason = "summary_type is last, masscli only has first"
+    reason = "summary_type is 'last', not 'first'"
     assert f"the head of its task is not imported: {reason}" in notes
 
 
@@ -232,10 +238,13 @@ def test_damaged_heads_are_refused(tmp_path: Path) -> None:
         f"{tmp_path / 'odd' / 'config.json'}: classifier_dropout is 1.5",
         "expected a probability below 1",
     )
-    assert error("count", whole, num_labels="3") == (
-        f"{tmp_path / 'count' / 'config.json'}: num_labels is '3'",
-        "expected a whole number above 0",
-    )
+    # A number of labels that would use up the memory is refused before there are names for them.
+    for number, count in enumerate(("3", 0, 10**15)):
+        name = f"count{number}"
+        assert error(name, whole, num_labels=count) == (
+            f"{tmp_path / name / 'config.json'}: num_labels is {count!r}",
+            "expected the number of labels that the head of the weights scores",
+        )
     assert not (tmp_path / "run").exists()
 
 

@@ -49,7 +49,7 @@ class Family:
     tied_bias: Names
     """A second name of the output bias in files, mapped to its first name; both are Hugging Face's."""
     task_prefixes: tuple[str, ...]
-    """Prefixes of the tensor names of downstream task heads, which are not imported."""
+    """Prefixes of the tensor names of downstream task heads."""
     config_keys: Names
     """Fields of masscli's `ModelConfig`, mapped to the keys of config.json that hold them."""
     full_class: str
