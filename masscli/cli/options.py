@@ -24,7 +24,12 @@ from typing import Annotated, Any, Literal, cast
 
 import typer
 
-from masscli.cli.allowed_code import READERS, allow_code_parameter, allow_named_code
+from masscli.cli.allowed_code import (
+    READERS,
+    allow_code_parameter,
+    allow_named_code,
+    peek_option,
+)
 from masscli.core.config import (
     ConfigError,
     OptionInfo,
@@ -162,7 +167,7 @@ def bind(
         # The error names keys, which the user may have given by a flag, in a file or with --set.
         except ConfigError as error:
             raise _with_help_hint(
-                error.with_keys(lambda key: names.get(key, key)), command
+                error.with_keys(lambda key: names.get(key, key)), command, args
             ) from None
 
     # Typer reads these two; the type stubs do not know that inspect honors the first.
@@ -173,9 +178,22 @@ def bind(
     return call
 
 
-def _with_help_hint(error: ConfigError, command: str) -> MasscliError:
-    """Return a MasscliError with the message and hint of `error`; without a hint, the help of the command."""
-    return MasscliError(error.message, error.hint or f"masscli {command} --help")
+def _with_help_hint(
+    error: ConfigError, command: str, args: Sequence[str]
+) -> MasscliError:
+    """Return a MasscliError with the message and hint of `error`, whose keys are flags as they were typed.
+
+    Without a hint, it says what a refused value of another toolkit is here, or else names the help of the
+    command. `args` are the arguments of the command.
+    """
+    from masscli.cli.foreign.table import explain_value
+
+    hint = error.hint
+    for problem in error.problems:
+        value = peek_option(args, problem.key)
+        if hint is None and value is not None:
+            hint = explain_value(problem.key, value, command)
+    return MasscliError(error.message, hint or f"masscli {command} --help")
 
 
 def check_changed_options(section: Any, *rules: UnusedOption) -> None:
@@ -275,7 +293,7 @@ def _option_group(
                 return cast(OptionGroup, cast(Any, extra)(command, args))
             # For example an objective in `args` that does not exist.
             except ConfigError as error:
-                raise _with_help_hint(error, command) from None
+                raise _with_help_hint(error, command, args) from None
     if isinstance(annotation, type) and is_dataclass(annotation):
         return SectionOptions(annotation)
     return None

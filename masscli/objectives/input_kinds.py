@@ -173,7 +173,7 @@ class Pairs(InputKind):
         if dataset not in data.pairs and _reverse(dataset) not in data.pairs:
             raise MasscliError(
                 f"{data.folder}: has no pair {dataset}",
-                f"it has {', '.join(data.pairs) or 'no pairs at all'}",
+                _pairs_hint(data),
             )
 
     def num_training_examples(self, dataset: str, data: DataFolder) -> int:
@@ -387,8 +387,18 @@ def _only_direction(flags: StreamSelection, data: DataFolder) -> str:
             ):
                 return direction
     raise MasscliError(
-        "the direction is unclear",
-        f"add -s LANG -t LANG; the data has {', '.join(data.pairs) or 'no pairs'}",
+        f"{data.folder}: the direction is unclear",
+        f"add -s LANG -t LANG; {_pairs_hint(data)}",
+    )
+
+
+def _pairs_hint(data: DataFolder) -> str:
+    """Return the part of a hint that lists the pairs of a data folder, or says how it would get some."""
+    if data.pairs:
+        return f"it has {', '.join(data.pairs)}"
+    return (
+        "it has no pairs, which come from aligned files: masscli preprocess --langs en,de --trainpref PREFIX "
+        "reads line n of PREFIX.en and PREFIX.de as a pair"
     )
 
 

@@ -137,3 +137,15 @@ def test_datasets_that_do_not_fit_are_refused(
     with pytest.raises(MasscliError) as refused:
         kind.check("s", dataset, OBJECTIVE, DATA)
     assert refused.value.message == message
+
+
+def test_a_folder_without_pairs_says_where_pairs_come_from() -> None:
+    tables_only: Any = SimpleNamespace(
+        folder="data-bin", languages=("en", "de"), pairs=(), table_formats={}
+    )
+    with pytest.raises(MasscliError) as unclear:
+        PAIRS.select_datasets(OBJECTIVE, StreamSelection(), tables_only)
+    with pytest.raises(MasscliError) as missing:
+        PAIRS.check("s", "en-de", OBJECTIVE, tables_only)
+    for error in (unclear, missing):
+        assert "--trainpref PREFIX reads line n of PREFIX.en" in str(error.value.hint)

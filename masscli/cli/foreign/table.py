@@ -162,5 +162,21 @@ def explain_flag(name: str, value: str, command: str) -> str | None:
     return None
 
 
+def explain_value(name: str, value: str, command: str) -> str | None:
+    """Return an explanation of a value that the flag `name` has in another toolkit, but not in masscli.
+
+    The flags of the masscli command `command` and of the other toolkit have the same name, such as --arch;
+    what fairseq calls --task is --objective in `pretrain`. The result is None if no program in PROGRAMS_OF of
+    the command knows the value.
+    """
+    if name == "--objective":
+        name = "--task"
+    for program in PROGRAMS_OF.get(command, ()):
+        flag = programs()[program].flags.get(name)
+        if flag is not None and value in flag.choices:
+            return f"{name} {value} (of {program}): {flag.describe(value)}"
+    return None
+
+
 def _normalize(name: str) -> str:
     return name.replace("_", "-")

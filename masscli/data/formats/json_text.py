@@ -169,7 +169,8 @@ def _as_text(value: object, place: str) -> str:
     else:
         hint = (
             f"{JSONL_HINT}, with texts, numbers and lists of texts as values;"
-            " RACE files are read with --race or --input-format race"
+            " RACE files are read with --race or --input-format race, and translations from aligned files"
+            " (preprocess --trainpref)"
         )
     raise MasscliError(
         f"{place}: expected a string or a number, got {json.dumps(value)[:40]}", hint

@@ -21,6 +21,8 @@ from masscli.text.corpus import FileScan
 CHUNK_BYTES = 1 << 19
 """Maximum number of bytes of text in a chunk, over all its files, unless `corpus.LINE_STRIDE` lines
 have more: a chunk ends at a multiple of that many lines."""
+SAMPLED_LINES = 500
+"""Maximum number of lines in the sample of a language."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,3 +158,18 @@ class _CompressedReader:
             self._position += len(block)
             size -= len(block)
         return b"".join(blocks)
+
+
+def sample_lines(scans: Sequence[FileScan]) -> list[str]:
+    """Return up to SAMPLED_LINES lines of the first file, evenly spaced in its first chunk, no blank ones.
+
+    Runs of white space between words become single spaces. Without a file the list is empty.
+    """
+    if not scans:
+        return []
+    (first_chunk,) = next(cut_chunks([scans[0]]))
+    lines = first_chunk.lines()
+    step = max(1, len(lines) // SAMPLED_LINES)
+    return [
+        " ".join(line.split()) for line in lines[::step][:SAMPLED_LINES] if line.strip()
+    ]

@@ -89,10 +89,11 @@ class PreprocessConfig:
     languages and its text preprocessing (such as --lowercase)."""
     bpe_codes: Path | None = None
     """Use these merges of subword-nmt or fastBPE (as XLM and the MASS authors distribute them), with the
-    pieces in --bpe-vocab, instead of training a model. Ids are then those of XLM. Add --moses, since such
-    merges expect Moses tokens."""
+    pieces in --bpe-vocab, instead of training a model. Ids are then those of XLM. Add --moses unless the
+    text is tokenized already, since such merges expect Moses tokens."""
     bpe_vocab: Path | None = None
-    """Pieces of --bpe-codes: PIECE COUNT on each line, as fastBPE's getvocab writes them."""
+    """Pieces of --bpe-codes: PIECE COUNT on each line, as in the vocabularies of fastBPE and subword-nmt
+    and in fairseq's dict.txt."""
     bpe_min_count: int = 0
     """Leave out pieces of --bpe-vocab with a lower count, as XLM's --min_count; text is then split into
     shorter pieces, or unknown."""

@@ -52,6 +52,7 @@ from masscli.data.prepare.shard_builder import (
     ShardBuilder,
     smallest_ids_dtype,
 )
+from masscli.data.prepare.split_text import split_text_warnings
 from masscli.data.prepare.table_text import bad_rows_of
 from masscli.data.prepare.text_groups import (
     TextGroup,
@@ -348,10 +349,13 @@ def prepare_encoding(run: Run) -> None:
         run.progress.warn(
             f"the vocabulary has no capital letters, which will be unknown: {advice}"
         )
+    files = training_files(run.groups, run.scans, run.inputs.languages)
+    given = tokenizer if origin == "adopted" else None
+    warnings = split_text_warnings(files, given)
     if tokenizer.preprocessing.moses:
-        files = training_files(run.groups, run.scans, run.inputs.languages)
-        for warning in round_trip_warnings(files, tokenizer.preprocessing):
-            run.progress.warn(warning)
+        warnings += round_trip_warnings(files, tokenizer.preprocessing)
+    for warning in warnings:
+        run.progress.warn(warning)
     if needs_survey(run.config, run.groups):
         write_survey(run.groups, run.scans, run.config, run.folder)
 

@@ -9,13 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from masscli.data.prepare.chunks import cut_chunks
+from masscli.data.prepare.chunks import sample_lines
 from masscli.text.corpus import FileScan
 from masscli.text.preprocessing import TextPreprocessing
 
-SAMPLED_LINES = 500
-"""Maximum number of lines of each language that are tried, evenly spaced in the first chunk of its
-first file."""
 WORTH_SAYING = 0.01
 """Share of changed lines above which there is a warning."""
 SHOWN_LETTERS = 12
@@ -34,7 +31,7 @@ def round_trip_warnings(
     warnings = []
     without_tokens = replace(preprocessing, moses=False)
     for language, scans in files.items():
-        lines = _sample(scans)
+        lines = sample_lines(scans)
         changed = []
         for line in lines:
             # Changes by the other options are requested by the user, so they are expected.
@@ -51,21 +48,6 @@ def round_trip_warnings(
                 f"tokenization as they were, such as {before!r} as {after!r}: so they cannot be generated"
             )
     return warnings
-
-
-def _sample(scans: Sequence[FileScan]) -> list[str]:
-    """Return some lines of the first file, without blank ones.
-
-    Runs of white space between words become single spaces. Without a file the list is empty.
-    """
-    if not scans:
-        return []
-    (first_chunk,) = next(cut_chunks([scans[0]]))
-    lines = first_chunk.lines()
-    step = max(1, len(lines) // SAMPLED_LINES)
-    return [
-        " ".join(line.split()) for line in lines[::step][:SAMPLED_LINES] if line.strip()
-    ]
 
 
 def _difference(before: str, after: str) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -95,4 +96,29 @@ def test_a_command_without_a_counterpart_keeps_the_words_of_the_parser(
 ) -> None:
     assert (
         told(capsys, "score", "--emb_dim", "3")[0] == "error: no such option: --emb_dim"
+    )
+
+
+def test_values_of_another_toolkit_are_explained(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    finetune = ("finetune", "--task", "translate", "-s", "en", "-t", "de")
+    assert told(capsys, *finetune, "--arch", "transformer_iwslt_de_en")[-1] == (
+        "hint: --arch transformer_iwslt_de_en (of fairseq-train): is --arch base --ffn-dim 1024 --heads 4 "
+        "--embeddings separate --no-tie-output here"
+    )
+    assert told(capsys, *finetune, "--lr-scheduler=polynomial_decay")[-1] == (
+        "hint: --lr-scheduler polynomial_decay (of fairseq-train): is --lr-scheduler linear here"
+    )
+    assert told(capsys, "finetune", "--task", "translation")[-1] == (
+        "hint: --task translation (of fairseq-train): is --task translate here"
+    )
+    assert told(capsys, "pretrain", "--objective", "masked_lm")[-1] == (
+        "hint: --task masked_lm (of fairseq-train): is --objective roberta here"
+    )
+    assert told(capsys, "pretrain", "--objective", "mas")[-1] == (
+        "hint: masscli pretrain --help"
     )
