@@ -137,6 +137,8 @@ def bind(
     The function raises ConfigErrors as MasscliErrors, which name options as they were typed.
     """
     allow_named_code(command, args)
+    # The parser empties the list that it is given.
+    args = tuple(args)
     # Annotations are texts, which have to be evaluated to tell dataclasses from other types.
     signature = inspect.signature(run, eval_str=True)
     groups: dict[str, OptionGroup] = {}

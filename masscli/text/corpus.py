@@ -279,18 +279,37 @@ def split_lines(text: str) -> list[str]:
 def iter_lines(path: Path) -> Iterator[str]:
     """Yield every line of a file without its line end, as strict UTF-8; the file may be compressed.
 
-    Raises MasscliError, which names file and line, if it cannot be read.
+    Raises MasscliError, which names file and line, if it cannot be read. The lines before one that is not
+    UTF-8 are yielded first.
     """
     line_number = 1
     offset = 0
     for block in iter_blocks(path):
-        text = decode_utf8(block, path, line_number, offset)
-        if offset == 0:
-            # Otherwise the mark would become an invisible letter of the first word.
-            text = text.removeprefix("\ufeff")
-        yield from split_lines(text)
+        try:
+            text = decode_utf8(block, path, line_number, offset)
+        except MasscliError:
+            # How much of a pipe is one block depends on when it was written.
+            yield from _split_text(_valid_beginning(block), offset)
+            raise
+        yield from _split_text(text, offset)
         line_number += block.count(b"\n")
         offset += len(block)
+
+
+def _split_text(text: str, offset: int) -> list[str]:
+    """Split the text of a block, which begins at the byte `offset` of its file, into lines."""
+    if offset == 0:
+        # Otherwise the mark would become an invisible letter of the first word.
+        text = text.removeprefix("\ufeff")
+    return split_lines(text)
+
+
+def _valid_beginning(block: bytes) -> str:
+    """Return the lines of a block before the first one that is not UTF-8."""
+    try:
+        return block.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return block[: block.rfind(b"\n", 0, error.start) + 1].decode("utf-8")
 
 
 def scan_file(path: Path) -> FileScan:

@@ -14,7 +14,15 @@ from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from masscli.core.config import ConfigError, Flags, Problem, check, config, positive
+from masscli.core.config import (
+    NUMBER_AS_TEXT,
+    ConfigError,
+    Flags,
+    Problem,
+    check,
+    config,
+    positive,
+)
 from masscli.core.schedule import parse_schedule
 from masscli.models.config import ModelConfig
 from masscli.objectives.registry import ObjectiveConfig
@@ -38,7 +46,7 @@ class StreamConfig:
     data_dir: Path | None = None
     """Another data folder with the same vocabulary to read from, for training and validation (default: that
     of the run)."""
-    loss_weight: str = "1"
+    loss_weight: Annotated[str, NUMBER_AS_TEXT] = "1"
     """Factor of the loss: a number, or a schedule over updates such as 0:1,100000:0.1,300000:0."""
     sampling_weight: float = 1.0
     """How often the stream is sampled, relative to the others."""

@@ -326,6 +326,18 @@ def test_flags_that_contradict_a_recipe_are_refused(
     )
 
 
+def test_set_does_not_change_the_streams_that_flags_make(
+    toy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = ["pretrain", str(toy), "--objective", "mass"]
+    *_, hint = told(capsys, [*args, "--set", "stream.mass-en.loss_weight=2"])
+    assert "are changed by flags, and not with --set stream..." in hint
+    *_, hint = told(
+        capsys, [*args, "--langs", "en", "--set", "stream.mass-en.loss_weight=2"]
+    )
+    assert "leave --config and --set stream... out" in hint
+
+
 @pytest.mark.parametrize(
     ("flags", "line"),
     [

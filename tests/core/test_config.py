@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import sys
 import tomllib
 import typing
@@ -292,6 +293,7 @@ def test_all_errors_are_named_at_once() -> None:
             "inner.names: expected str, got 3",
         ),
         ({"needed": 1, "flag": 1}, "flag: expected bool, got 1"),
+        ({"needed": 1, "place": "a\0b"}, "place: expected a path, got 'a\\x00b'"),
         (
             {"needed": 1, "zzz": 1},
             "zzz: unknown key (known: flag, inner, many, needed, place)",
@@ -333,6 +335,9 @@ def test_override_and_merge_touch_only_what_they_name() -> None:
     for assignment, message in {
         "needed": "needed: expected KEY=VALUE",
         "needed.x=1": "needed.x: 'needed' is a value, not a table",
+        "inner..size=1": "inner..size: a part of the key is empty",
+        "needed.=1": "needed.: a part of the key is empty",
+        "=1": "a part of the key is empty",
     }.items():
         with pytest.raises(ConfigError) as error:
             override(raw, [assignment])
@@ -459,6 +464,13 @@ def test_a_weight_may_be_a_schedule() -> None:
         {"dataset": "en-de", "objective": objective, "loss_weight": "5:1,3:2"},
         StreamConfig,
     ) == ["loss_weight: updates must rise from 0, got '5:1,3:2'"]
+    # A single number needs no quotes in TOML.
+    for number, text in ((2, "2"), (0.5, "0.5"), ("0:1,9:0", "0:1,9:0")):
+        table = {"dataset": "en-de", "objective": objective, "loss_weight": number}
+        assert from_dict(StreamConfig, table).loss_weight == text
+    for wrong in (True, [1], math.nan):
+        table = {"dataset": "en-de", "objective": objective, "loss_weight": wrong}
+        assert len(complaints(table, StreamConfig)) == 1
 
 
 def test_options_without_effect_are_found_by_their_rules() -> None:

@@ -37,6 +37,18 @@ def test_the_final_newline_does_not_begin_a_line(tmp_path: Path) -> None:
     )
 
 
+def test_lines_before_one_that_is_not_utf8_are_read(tmp_path: Path) -> None:
+    """As from a pipe that is written line by line."""
+    path = write(tmp_path / "a", b"\xef\xbb\xbfx\n\xc3\xa4\r\nb\xc3\nc\n")
+    read = []
+    with pytest.raises(
+        MasscliError, match=r"a:3: not UTF-8 \(byte 0xc3 at offset 10\)"
+    ):
+        for line in corpus.iter_lines(path):
+            read.append(line)
+    assert read == ["x", "ä"]
+
+
 def test_archives_read_like_plain_files(tmp_path: Path) -> None:
     data = "été\nzwei\n".encode() * 1000
     plain = write(tmp_path / "a", data)

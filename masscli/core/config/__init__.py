@@ -11,6 +11,7 @@ a file are collected before one `ConfigError` is raised.
 from __future__ import annotations
 
 from masscli.core.config.declare import (
+    NUMBER_AS_TEXT,
     Flags,
     PlugIn,
     PlugInRegistry,
@@ -37,6 +38,7 @@ from masscli.core.config.unused import find_unused, is_changed, refuse_misleadin
 
 __all__ = [
     "MAX_INTEGER",
+    "NUMBER_AS_TEXT",
     "ConfigError",
     "Flags",
     "OptionInfo",

@@ -33,6 +33,11 @@ class Flags:
         object.__setattr__(self, "names", names)
 
 
+NUMBER_AS_TEXT = "number as text"
+"""Marks a text field that also takes a number, as text: `Annotated[str, NUMBER_AS_TEXT]`. A schedule, for
+example, may be a single number, which a TOML file need not put in quotes."""
+
+
 class PlugInRegistry(Protocol):
     """The interface of a registry that finds the dataclass of a plug-in section by its `name`."""
 

@@ -12,9 +12,9 @@ import typing
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, cast
+from typing import Annotated, Any, Literal, TypeVar, Union, cast
 
-from masscli.core.config.declare import PlugIn
+from masscli.core.config.declare import NUMBER_AS_TEXT, PlugIn
 from masscli.core.config.document import type_name
 from masscli.core.config.errors import ConfigError, Problem, suggest
 from masscli.core.config.toml import MAX_INTEGER
@@ -43,7 +43,7 @@ def _parse_section(cls: type, raw: object) -> object:
         raise _mismatch("a table", raw)
     if issubclass(cls, PlugIn):
         cls = _plug_in_class(cls, raw)
-    kinds = typing.get_type_hints(cls)
+    kinds = typing.get_type_hints(cls, include_extras=True)
     known = [field.name for field in fields(cast(Any, cls))]
     # Problems are collected, and raised together at the end.
     problems = [
@@ -98,11 +98,13 @@ def _is_required(field: Field[Any]) -> bool:
 def parse_value(kind: Any, value: object) -> object:
     """Parse a value for a field of the type `kind`, and return it in that type.
 
-    The type may be optional, a section, a container, a Literal or a scalar. Raises ConfigError if the value
-    does not fit.
+    The type may be optional, a section, a container, a Literal, a scalar, or Annotated with one of these.
+    Raises ConfigError if the value does not fit.
     """
     origin = typing.get_origin(kind)
     arguments = typing.get_args(kind)
+    if origin is Annotated:
+        return _parse_annotated(*arguments, value=value)
     if origin in (Union, types.UnionType):
         if value is None:
             return None
@@ -120,6 +122,14 @@ def parse_value(kind: Any, value: object) -> object:
     if origin is Literal:
         return _parse_choice(arguments, value)
     return _parse_scalar(kind, value)
+
+
+def _parse_annotated(kind: Any, *annotations: object, value: object) -> object:
+    """Parse a value for a field of a type with annotations, such as `Annotated[str, NUMBER_AS_TEXT]`."""
+    # To Python, True is a number.
+    if NUMBER_AS_TEXT in annotations and type(value) in (int, float):
+        value = str(value)
+    return parse_value(kind, value)
 
 
 def _parse_table(kind: Any, value: object) -> dict[str, object]:
@@ -185,8 +195,8 @@ def _parse_word(kind: Any, word: str) -> object:
         if word.lower() not in ("true", "false"):
             raise _mismatch("true or false", word)
         return word.lower() == "true"
-    # An unset shell variable must not become the current folder.
-    if kind is Path and not word:
+    # An unset shell variable must not become the current folder, and no file has a zero byte in its name.
+    if kind is Path and (not word or "\0" in word):
         raise _mismatch("a path", word)
     try:
         return kind(word)

@@ -31,8 +31,8 @@ def override(raw: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, An
     """Return a copy of `raw` in which assignments such as `optim.lr=1e-3` replace or add values.
 
     The values stay strings, which `from_dict` parses by the types of their fields. Raises ConfigError for an
-    assignment without `=`, for a key of more than MAX_DEPTH parts, or if a part of its key is a value and not
-    a table.
+    assignment without `=` or with an empty part in its key, for a key of more than MAX_DEPTH parts, or if a
+    part of its key is a value and not a table.
     """
     # Tables below the top are changed in place, so a shallow copy would change the caller's.
     changed: dict[str, Any] = copy.deepcopy(dict(raw))
@@ -40,6 +40,8 @@ def override(raw: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, An
         key, equals, value = assignment.partition("=")
         if not equals:
             raise ConfigError(Problem(key, "expected KEY=VALUE"))
+        if not all(key.split(".")):
+            raise ConfigError(Problem(key, "a part of the key is empty"))
         # Walk down to the table that contains the key, and create the tables that do not exist
         # yet.
         *parents, leaf = key.split(".")

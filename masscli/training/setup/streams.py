@@ -24,6 +24,11 @@ from masscli.training.setup.request import (
 from masscli.training.setup.run_context import RunContext
 
 Streams = dict[str, StreamConfig]
+STREAM_HINT = (
+    "every stream of a recipe has a dataset and an objective with a name; the streams that --objective or "
+    "--task makes are changed by flags, and not with --set stream..."
+)
+"""What to do about a stream that lacks something: --set may have named one that is in no recipe."""
 
 
 def select_streams(request: TrainRequest, context: RunContext) -> Streams:
@@ -74,7 +79,13 @@ def _streams_of_recipe(request: TrainRequest) -> Streams:
     """
     _refuse_selection(request.selection)
     # Report errors in the tables themselves before any values in them are replaced.
-    from_dict(_StreamTables, {"stream": request.stream_tables})
+    try:
+        from_dict(_StreamTables, {"stream": request.stream_tables})
+    except ConfigError as error:
+        is_incomplete = any(problem.message == "required" for problem in error.problems)
+        raise ConfigError(
+            *error.problems, hint=STREAM_HINT if is_incomplete else error.hint
+        ) from None
     tables = {
         name: _lay_flags_over(table, request)
         for name, table in request.stream_tables.items()
@@ -97,7 +108,7 @@ def _refuse_selection(selection: StreamSelection) -> None:
         if is_changed(selection, option.key) and option.key != "max_examples":
             raise MasscliError(
                 f"--{option.key.replace('_', '-')} chooses streams, and the recipe has its own",
-                "change its [stream] tables, or leave --config out",
+                "change its [stream] tables, or leave --config and --set stream... out",
             )
 
 

@@ -100,17 +100,14 @@ def test_a_command_without_a_counterpart_keeps_the_words_of_the_parser(
 
 
 def test_values_of_another_toolkit_are_explained(
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    toy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    finetune = ("finetune", "--task", "translate", "-s", "en", "-t", "de")
-    assert told(capsys, *finetune, "--arch", "transformer_iwslt_de_en")[-1] == (
+    pretrain = ("pretrain", str(toy), "--objective", "mass")
+    assert told(capsys, *pretrain, "--arch", "transformer_iwslt_de_en")[-1] == (
         "hint: --arch transformer_iwslt_de_en (of fairseq-train): is --arch base --ffn-dim 1024 --heads 4 "
         "--embeddings separate --no-tie-output here"
     )
-    assert told(capsys, *finetune, "--lr-scheduler=polynomial_decay")[-1] == (
+    assert told(capsys, *pretrain, "--lr-scheduler=polynomial_decay")[-1] == (
         "hint: --lr-scheduler polynomial_decay (of fairseq-train): is --lr-scheduler linear here"
     )
     assert told(capsys, "finetune", "--task", "translation")[-1] == (
