@@ -12,10 +12,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.preloaded import Preloaded
 from tests.toy import make_data
 from tests.toy_tasks import make_tasks
+
+# How long an example takes says something about the load of the machine only.
+settings.register_profile(
+    "any speed", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any speed")
 
 # nohup and jobs in the background ignore these, and the programs under test would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -192,7 +192,7 @@ def _score_files(
                 "masscli score BASELINE OTHER... --ref FILE --paired",
             )
         # An unknown metric is refused before any file is read.
-        build_metrics(options)
+        build_metrics(options, ["squad"])
         texts = _read_texts(options, hyp, ref)
         source = None if src is None else _read_source(src, texts)
         options, texts = _without_unlabeled(options, texts)

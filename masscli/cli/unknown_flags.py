@@ -55,10 +55,12 @@ def explain_unknown_flags(
 
 def _similar_flag(name: str, known: Collection[str]) -> str:
     """Return the end of a message that asks for the most similar known flag, or "" if none is similar."""
-    close_matches = difflib.get_close_matches(name, sorted(known), n=1)
+    # Without the hyphens that all flags have; help is no substitute for any of them.
+    words = {flag.lstrip("-"): flag for flag in sorted(known) if flag != "--help"}
+    close_matches = difflib.get_close_matches(name.lstrip("-"), words, n=1, cutoff=0.55)
     if not close_matches:
         return ""
-    return f", did you mean {close_matches[0]}?"
+    return f", did you mean {words[close_matches[0]]}?"
 
 
 def unknown_flags(args: Sequence[str], known: Collection[str]) -> dict[str, str]:

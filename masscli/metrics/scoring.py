@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from masscli.core.config import ConfigError
+from masscli.core.config import ConfigError, Problem, suggest
 from masscli.core.errors import MasscliError
 from masscli.core.registry import Registry
 from masscli.metrics.config import ScoreConfig
@@ -171,12 +171,19 @@ def compare(
     return scores
 
 
-def build_metrics(options: ScoreConfig) -> list[tuple[type[MetricClass], Metric]]:
+def build_metrics(
+    options: ScoreConfig, others: Sequence[str] = ()
+) -> list[tuple[type[MetricClass], Metric]]:
     """Return the class and an object of each metric that `options` names.
 
     A family of metrics stands for its members, and each metric is built once. Raises ConfigError for an
-    unknown name.
+    unknown name; the message also lists `others`, metrics that the caller computes in another way.
     """
+    known = [*METRICS.names(), *METRIC_FAMILIES, *others]
+    for name in options.metric:
+        if ":" not in name and name not in known:
+            problem = f"no metric called {name!r}{suggest(name, known)}"
+            raise ConfigError(Problem("metric", problem))
     names: list[str] = []
     for name in options.metric:
         names += METRIC_FAMILIES.get(name, (name,))

@@ -286,6 +286,16 @@ def test_all_misspelled_flags_are_named_with_the_most_similar_ones(
         PRETRAIN_HELP,
     ]
     assert requests == []
+    # Hyphens are no similarity, and help replaces nothing.
+    assert told(capsys, "predict", "--model", "run")[0] == (
+        "error: no such option: --model"
+    )
+    assert told(capsys, "preprocess", "--joint-bpe")[0] == (
+        "error: no such option: --joint-bpe"
+    )
+    assert told(capsys, "generate", "--do_sample")[0] == (
+        "error: no such option: --do_sample, did you mean --sampling?"
+    )
 
 
 @pytest.mark.parametrize(

@@ -524,6 +524,9 @@ def test_classical_mistakes_are_pointed_out(
         (["none", "--ref", "ref"], ["error: none: is empty", "hint: there is nothing to score"]),
         (["hyp", "--ref", "ref", "-m", "blue"],
          ["error: --metric: no metric called 'blue', did you mean 'bleu'?", "hint: masscli score --help"]),
+        (["hyp", "--ref", "ref", "-m", "exact_match"],
+         ["error: --metric: no metric called 'exact_match' (known: accuracy, bleu, chrf, chrf++, entity-f1, f1, mcc, multi-bleu, pearson, "
+          "rouge, rouge-1, rouge-2, rouge-l, rouge-lsum, spearman, squad, ter)", "hint: masscli score --help"]),
         (["hyp", "--ref", "ref", "--format", "xml"], ["error: --format: 'xml' is not one of text, json", "hint: masscli score --help"]),
         (["hyp", "--ref", "ref", "--bootstrap", "9999999999"],
          ["error: --bootstrap: must not exceed 1000000, got 9999999999", "hint: masscli score --help"]),

@@ -75,7 +75,7 @@ def test_text_of_one_reserved_name_has_no_unknown_piece(
             assert tokenizer.decode(ids, "en") == line
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(
     parts=st.lists(
         st.sampled_from(

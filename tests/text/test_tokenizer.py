@@ -135,7 +135,7 @@ ODD = "  aehrtuß\u0301\u0308\u00a0\u200b\u3000\u2581\t\x01\xad\ufb01"
 CHARACTERS = st.one_of(st.sampled_from(ODD), st.characters(exclude_categories=["Cs"]))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(lines=st.lists(st.text(CHARACTERS, max_size=20), max_size=6))
 @example(lines=["", " ", "  the  dog ", "a\u2581 b", "the dog", "fi\ufb01 \u0301x"])
 def test_word_by_word_gives_what_sentencepiece_gives(

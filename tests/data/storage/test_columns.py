@@ -19,8 +19,7 @@ from masscli.data.storage.shards import DTYPES_OF_KIND, FORMAT, HEADER, MAGIC, S
 FINGERPRINT = "ab" * 32
 LIMIT = 1 << 20
 any_folder = settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     max_examples=60,
 )
 
