@@ -55,8 +55,12 @@ def explain_unknown_flags(
 
 def _similar_flag(name: str, known: Collection[str]) -> str:
     """Return the end of a message that asks for the most similar known flag, or "" if none is similar."""
-    # Without the hyphens that all flags have; help is no substitute for any of them.
-    words = {flag.lstrip("-"): flag for flag in sorted(known) if flag != "--help"}
+    # Help is no substitute for a flag, nor is its opposite.
+    candidates = set(known) - {"--help"}
+    if not name.startswith("--no"):
+        candidates = {flag for flag in candidates if not flag.startswith("--no-")}
+    # All flags begin with the same hyphens, which are no similarity.
+    words = {flag.lstrip("-"): flag for flag in sorted(candidates)}
     close_matches = difflib.get_close_matches(name.lstrip("-"), words, n=1, cutoff=0.55)
     if not close_matches:
         return ""
