@@ -156,7 +156,7 @@ def _reference_format(path: Path, options: ScoreConfig) -> str:
 def _format_by_name(path: Path) -> str | None:
     """Return the format that a file name stands for, or None; a `.json` file is taken to be JSONL."""
     format = guess_format(path)
-    # Questions of SQuAD are scored elsewhere (--metric squad); any other .json file has an object a line.
+    # Questions of SQuAD are scored elsewhere (--metric squad); another .json file has an object on each line.
     if format == "squad":
         return "jsonl"
     return format

@@ -39,7 +39,7 @@ class MeasureConfig:
 
     @property
     def is_asked_for(self) -> bool:
-        """Whether runs are to be measured, as any option but those about computing says."""
+        """Whether runs are to be measured: an option other than `device` and `precision` was given."""
         return (self.gen_subset, self.data, self.context_window) != (None, None, None)
 
     @property

@@ -36,7 +36,7 @@ _UNSUPPORTED = (
 """Fields of GenerationConfig that CTranslate2 cannot follow, and which must have their defaults."""
 
 MIN_BATCH = 8
-"""Fewest sentences of a batch, if there are so many: in smaller ones each sentence takes more time."""
+"""Minimum number of sentences of a batch, if there are so many: in smaller ones a sentence takes longer."""
 
 
 class CTranslate2Decoder:

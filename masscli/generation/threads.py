@@ -17,11 +17,13 @@ import torch
 Result = TypeVar("Result")
 
 MIN_PART_ROWS = 40
-"""Fewest rows (beams of all sentences) that a thread decodes by itself. Products of fewer rows take more time
-for each row than threads that share them lose (docs/results/speed.md)."""
+"""Minimum number of rows (beams of all sentences) that a thread decodes by itself. Each row of a smaller
+matrix product takes longer, which costs more than threads lose when they share each product
+(docs/results/speed.md)."""
 MAX_PARTS = 8
-"""Most parts of a batch, and most that are decoded at the same time. Only one thread at a time can run
-Python, which is a tenth of the time of decoding; further threads share the operations of the parts."""
+"""Maximum number of parts of a batch, and of parts that are decoded at the same time. Only one thread at a
+time can run Python, which takes a tenth of the time of decoding; further threads share the operations of
+the parts."""
 
 
 def decode_in_threads(

@@ -347,7 +347,7 @@ class Translator:
     def _translation(self, text: str, hypothesis: Hypothesis) -> Translation:
         """Return a translation of a hypothesis whose text is `text`, with the names of its pieces."""
         pieces: tuple[str, ...] = ()
-        # What was not searched for, since the options left nothing, has not even a score for its end.
+        # If the options left no piece to generate, nothing was searched for, and the end symbol has no score.
         if hypothesis.token_scores:
             pieces = tuple(
                 self.tokenizer.ids_to_pieces(

@@ -22,6 +22,7 @@ from masscli.checkpoint.convert.model_config import (
     write_config,
 )
 from masscli.checkpoint.convert.task_head_export import (
+    ConvertedHead,
     convert_task_head,
     missing_class_note,
 )
@@ -55,55 +56,72 @@ def export_checkpoint(path: Path, output: Path, family_name: str | None) -> list
     objective_state = checkpoint.objective_state()
 
     # One head is exported with the model: that of the downstream task, or else of the objective.
-    unused_weights: list[str] = []
-    converted_head = convert_task_head(family, checkpoint, objective_state)
-    if converted_head is not None:
-        class_name = converted_head.class_name
-        used_names = converted_head.our_names
-        head = converted_head.tensors
-        head_config = converted_head.config
-        head_notes = [converted_head.note]
-        unused_names = family.tensor_names(*converted_head.unused_parts, layers=0)
-        unused_weights = [name for name in unused_names if name in weights]
-    else:
-        head_names = _objective_head_names(family, checkpoint, objective_state)
-        class_name = _class_name(family, model, bool(head_names))
-        used_names = list(head_names.values())
-        head = {theirs: objective_state[ours] for theirs, ours in head_names.items()}
-        head_config = {}
-        head_notes = []
+    task_head = convert_task_head(family, checkpoint, objective_state)
+    head = task_head or _objective_head(family, checkpoint, objective_state)
+    unused_names = family.tensor_names(*head.unused_parts, layers=0)
+    unused_weights = [name for name in unused_names if name in weights]
     exported = {
         name: tensor for name, tensor in weights.items() if name not in unused_weights
     }
     offset = position_offset(family, model, tokenizer.vocab)
-    tensors = to_hf(family, model, exported, offset, vocabulary.size) | head
+    tensors = to_hf(family, model, exported, offset, vocabulary.size) | head.tensors
 
     count = sum(tensor.numel() for tensor in exported.values())
     notes = [
-        f"{class_name}: {len(tensors)} tensors, {count:,} parameters of the model",
-        *head_notes,
+        f"{head.class_name}: {len(tensors)} tensors, {count:,} parameters of the model"
     ]
+    if head.note is not None:
+        notes.append(head.note)
     left_behind = [
-        name for name in objective_state if name not in used_names
+        name for name in objective_state if name not in head.our_names
     ] + unused_weights
     if left_behind:
         notes.append(f"left behind: {_summarize(left_behind)}")
-    if converted_head is None:
-        notes += _missing_head_notes(family, checkpoint, class_name)
-    config_file = _to_json({"architectures": [class_name], **config, **head_config})
+    if task_head is None:
+        notes += _missing_head_notes(family, checkpoint, head.class_name)
     files = {
         **vocabulary.files,
         **notice_file(checkpoint.state.attribution),
-        CONFIG: config_file,
+        **_config_files(family, checkpoint, config, head),
     }
-    if not family.is_encoder and class_name == family.full_class:
-        ids = {key: value for key, value in config.items() if key.endswith("_token_id")}
-        search = write_continuation_settings(
-            checkpoint.state.generation, model.max_target_positions
-        )
-        files[GENERATION_CONFIG] = _to_json({**ids, **search})
     write_folder(output, files, tensors)
     return notes + vocabulary.notes
+
+
+def _config_files(
+    family: Family, checkpoint: Checkpoint, config: dict[str, Any], head: ConvertedHead
+) -> dict[str, bytes]:
+    """Return config.json and, for a language model, generation_config.json: their contents by file name.
+
+    `config` has the entries of config.json about the model.
+    """
+    content = {"architectures": [head.class_name], **config, **head.config}
+    files = {CONFIG: _to_json(content)}
+    if not family.is_encoder and head.class_name == family.full_class:
+        ids = {key: value for key, value in config.items() if key.endswith("_token_id")}
+        search = write_continuation_settings(
+            checkpoint.state.generation, checkpoint.recipe.model.max_target_positions
+        )
+        files[GENERATION_CONFIG] = _to_json({**ids, **search})
+    return files
+
+
+def _objective_head(
+    family: Family, checkpoint: Checkpoint, objective_state: Tensors
+) -> ConvertedHead:
+    """Return the head of the family's pre-training objective, and the class to export the model as.
+
+    If `_objective_head_names` finds no such head, the result has no tensors.
+    """
+    names = _objective_head_names(family, checkpoint, objective_state)
+    return ConvertedHead(
+        class_name=_class_name(family, checkpoint.recipe.model, bool(names)),
+        tensors={theirs: objective_state[ours] for theirs, ours in names.items()},
+        our_names=list(names.values()),
+        config={},
+        unused_parts=[],
+        note=None,
+    )
 
 
 def _missing_head_notes(

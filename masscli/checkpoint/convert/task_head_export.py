@@ -38,7 +38,7 @@ from masscli.objectives.shared.table_options import TableOptions
 
 @dataclass(frozen=True)
 class ConvertedHead:
-    """A head of a downstream task, converted to a Hugging Face class."""
+    """The head of a downstream task or of pre-training, converted to a Hugging Face class."""
 
     class_name: str
     tensors: dict[str, Tensor]
@@ -49,8 +49,8 @@ class ConvertedHead:
     """Entries of config.json about the head: its dropout and its labels."""
     unused_parts: list[Names]
     """Tables of tensor names for the parts of the model that the class does not have."""
-    note: str
-    """A note for the user on how texts must be formatted for it."""
+    note: str | None
+    """A note for the user on how texts must be formatted for it; None for a head of pre-training."""
 
 
 def convert_task_head(
