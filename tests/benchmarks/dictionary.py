@@ -1,8 +1,10 @@
 """How good a dictionary is:  python tests/benchmarks/dictionary.py FOUND GOLD TEXT
 
-FOUND and GOLD are files of `masscli dictionary`, GOLD one of many pairs.  Words of FOUND that GOLD knows are ordered by how often they
-occur in TEXT (tokens between spaces, lower-cased); printed is the share of the first 100, 200, ... whose translation is one of GOLD's, and
-the share of those commonest words of GOLD that FOUND has right at all.
+FOUND and GOLD are files of `masscli dictionary`, GOLD one made from many aligned pairs. Words of GOLD are sorted by how often they occur in
+TEXT (tokens between spaces, lower-cased). For N = 100, 200, 500 and 1,000 this prints
+
+- right of those found: of the first N words that FOUND has as well, the share whose translation in FOUND is one of GOLD's
+- right of all: the same share of the first N words, where a word that FOUND lacks counts as wrong
 """
 
 from __future__ import annotations
