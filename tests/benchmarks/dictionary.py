@@ -15,7 +15,7 @@ from pathlib import Path
 
 
 def read(path: Path) -> dict[str, set[str]]:
-    """The translations of each word."""
+    """Return the translations of each word in the file of a dictionary."""
     found: dict[str, set[str]] = defaultdict(set)
     for line in path.read_text(encoding="utf-8").splitlines():
         a, b = line.split()[:2]
@@ -24,7 +24,7 @@ def read(path: Path) -> dict[str, set[str]]:
 
 
 def main() -> None:
-    """Read, compare, print."""
+    """Print how many words the dictionaries share, and how many of them are right."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,11 +1,12 @@
-"""kill -9 at random moments of `preprocess` and of a training run: each goes on, and ends with the same bytes as if nothing had happened.
+"""Kill `preprocess` and a training run at random moments, run them again, and compare the results with undisturbed ones.
 
     python tests/benchmarks/kill9.py --data DATA --kills 10 --seed 1
 
-DATA is a folder of text: train.en, train.de, valid.en, valid.de.  Every trial starts from nothing, is killed at a moment drawn evenly
-between its first line of output and its end (by the time an unbroken run took), with all its workers, and is then run again by the same
-command.  What is compared is the sha256 of every file of the data folder, and of weights and optimizer state after the last update.
-`--kills` is the number of trials of each of the two.  Prints one table; exits 1 when anything differs.
+DATA is a folder of text: train.en, train.de, valid.en, valid.de. Each trial begins with an empty folder. A command is killed with all its
+workers (kill -9) at a moment between its first line of output and its end, which is known from an undisturbed run; all moments are equally
+likely. Then the same command is run again. Compared are the SHA-256 checksums of all files of the data folder, or of the weights and the
+optimizer state after the last update. `--kills` is the number of trials of each of the two commands. Prints one table; the exit status is
+1 if any result differs.
 """
 
 from __future__ import annotations
@@ -29,7 +30,11 @@ UPDATES = 60
 
 @dataclass(frozen=True)
 class Stage:
-    """Something to kill.  `command` does it into a folder, `digest` says what came of it, `found` what a kill left there."""
+    """A command to kill.
+
+    `command` returns its arguments, given the folder that it writes to. `digest` returns a checksum of its result in that folder, and
+    `found` describes what a killed command left there.
+    """
 
     name: str
     command: Callable[[Path], list[str]]
@@ -38,6 +43,8 @@ class Stage:
 
 
 def preprocess(text: Path) -> Stage:
+    """Return the stage that preprocesses the text in a folder."""
+
     def command(folder: Path) -> list[str]:
         return ["preprocess", "--langs", "en,de", "--trainpref", f"{text}/train", "--validpref", f"{text}/valid", "--vocab-size", "1000",
                 "--workers", "2", "--destdir", str(folder / "data")]  # fmt: skip
@@ -57,6 +64,8 @@ def preprocess(text: Path) -> Stage:
 
 
 def training(data: Path) -> Stage:
+    """Return the stage that trains a tiny translation model on a data folder."""
+
     def command(folder: Path) -> list[str]:
         return ["finetune", str(data), "--task", "translate", "-s", "en", "-t", "de", "--save-dir", str(folder / "run"), "--arch", "tiny",
                 "--dim", "32", "--ffn-dim", "64", "--heads", "2", "--encoder-layers", "1", "--decoder-layers", "1", "--max-tokens", "800",
@@ -80,7 +89,7 @@ def training(data: Path) -> Stage:
 
 
 def sha256(paths: Sequence[Path]) -> str:
-    """Of the names and contents of files."""
+    """Return the SHA-256 checksum of the names and contents of files."""
     total = hashlib.sha256()
     for path in paths:
         total.update(
@@ -92,7 +101,10 @@ def sha256(paths: Sequence[Path]) -> str:
 def run(
     command: Sequence[str], delay: float | None = None
 ) -> tuple[float, float] | None:
-    """Run masscli to its end, and say when its first line and its end came; or kill it `delay` seconds after its first line: None."""
+    """Run masscli, and return the seconds until its first line of output and until its end.
+
+    With `delay` it is killed so many seconds after its first line, and the result is None; if it ends earlier, it is as without `delay`.
+    """
     start = time.monotonic()
     with subprocess.Popen([sys.executable, "-m", "masscli", *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                           start_new_session=True) as process:  # fmt: skip
@@ -111,14 +123,14 @@ def run(
 
 
 def trials(stage: Stage, kills: int, draw: random.Random, work: Path) -> int:
-    """Kill a stage so often; how often what came of it was not the same."""
+    """Kill a stage `kills` times and run it again each time; return how often the result differed. Prints a line for each."""
     whole = work / f"{stage.name}-whole"
     whole.mkdir()
     times = run(stage.command(whole))
     assert times is not None
     wanted, different = stage.digest(whole), 0
     print(
-        f"{stage.name:<10} {'unbroken':>8} {times[1] - times[0]:>7.2f} s  {'':<44} {wanted[:16]}",
+        f"{stage.name:<10} {'not killed':>10} {times[1] - times[0]:>7.2f} s  {'':<44} {wanted[:16]}",
         flush=True,
     )
     for number in range(1, kills + 1):
@@ -128,16 +140,15 @@ def trials(stage: Stage, kills: int, draw: random.Random, work: Path) -> int:
             delay = draw.random() * (times[1] - times[0])
             if run(stage.command(folder), delay) is None:
                 break
-            shutil.rmtree(
-                folder
-            )  # it was quicker than the unbroken run, and done: another moment is drawn
+            # The command ended before the kill, since it was faster than the undisturbed run: draw again.
+            shutil.rmtree(folder)
         found = stage.found(folder)
         run(stage.command(folder))
         digest = stage.digest(folder)
         different += digest != wanted
         said = "same" if digest == wanted else "DIFFERENT"
         print(
-            f"{stage.name:<10} {number:>8} {delay:>7.2f} s  {found:<44.44} {digest[:16]} {said}",
+            f"{stage.name:<10} {number:>10} {delay:>7.2f} s  {found:<44.44} {digest[:16]} {said}",
             flush=True,
         )
         shutil.rmtree(folder)
@@ -169,7 +180,7 @@ def main() -> None:
                     "\n".join(lines), encoding="utf-8"
                 )
         print(
-            f"{'stage':<10} {'kill':>8} {'after':>9}  {'what it left':<44} sha256 when done",
+            f"{'stage':<10} {'kill':>10} {'after':>9}  {'what it left':<44} sha256 when done",
             flush=True,
         )
         different = trials(preprocess(work), args.kills, draw, work)

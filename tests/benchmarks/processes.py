@@ -1,10 +1,10 @@
-"""One process and several under torchrun learn the same: the same batches, noise and dropout in the same order, losses but for rounding.
+"""Compare training in one process with training in several under torchrun, which must give the same losses but for rounding.
 
     python tests/benchmarks/processes.py --data DATA [--processes 2] [--updates 40]
 
-DATA is a folder that `masscli preprocess` wrote, with two languages and a pair.  A model with two streams (MASS and translation) is trained
-by one process, by several, by one and then several, by several and then one.  Prints one table: the largest differences of a logged loss
-and of a weight from those of one process; exits 1 when a loss differs by more than 1e-5.
+DATA is a folder that `masscli preprocess` wrote, with two languages and a pair. A model with two streams (MASS and translation) is trained
+four times: by one process, by several, by one and after half of the updates by several, and by several and then one. Prints one table, the
+largest differences of a logged loss and of a weight from those of one process. The exit status is 1 if a loss differs by more than 1e-5.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ objective = {{ name = "translate" }}
 def train(
     recipe: Path, data: Path, folder: Path, processes: int, updates: int
 ) -> float:
-    """Train, or go on, up to so many updates; the seconds it took."""
+    """Train a run until it has `updates` updates, or continue it, and return the seconds that this took."""
     begun = time.monotonic()
     launcher = (
         [
@@ -86,7 +86,7 @@ def train(
 
 
 def losses(folder: Path) -> dict[tuple[int, str], float]:
-    """By update and stream."""
+    """Return the losses in the log of a run, by update and name of the loss."""
     events = [
         json.loads(line)
         for line in (folder / "log.jsonl").read_text().split("\n")
@@ -101,7 +101,7 @@ def losses(folder: Path) -> dict[tuple[int, str], float]:
 
 
 def compare(folder: Path, alone: Path) -> tuple[float, float]:
-    """The largest difference of a loss, and of a weight."""
+    """Return the largest differences of a loss and of a weight between the runs in two folders."""
     a, b = losses(folder), losses(alone)
     if a.keys() != b.keys():
         sys.exit(f"{folder.name}: other streams were drawn, or other updates made")
