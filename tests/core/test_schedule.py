@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from masscli.core.schedule import Schedule, parse_schedule
@@ -22,6 +24,23 @@ def test_schedules_are_straight_lines_between_their_points() -> None:
         0.0,
         0.0,
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "update"),
+    [
+        ("0", 0),
+        ("0.5", math.inf),
+        ("0:1,100:0", 100),
+        ("0:1,100:0,300:0", 100),
+        ("0:0,100:1", math.inf),
+        ("0:0,100:1,200:0", 200),
+    ],
+)
+def test_a_schedule_stays_0_from_the_first_of_its_last_points_that_are_0(
+    text: str, update: float
+) -> None:
+    assert parse_schedule(text).zero_from() == update
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,13 @@ def test_margins_are_those_of_the_formula() -> None:
         assert margin == pytest.approx(cosines[i, j] / max(mean, SMALLEST_MEAN))
 
 
+def test_a_pair_whose_margin_equals_the_threshold_is_mined() -> None:
+    sources, targets = vectors(13, 6), vectors(9, 7)
+    best = mine_pairs(sources, targets, -9.0)[:3]
+    assert best[2][0] < best[1][0]
+    assert mine_pairs(sources, targets, best[2][0]) == best
+
+
 def test_empty_lines_are_in_no_pair_and_change_none() -> None:
     sources, targets = vectors(13, 6), vectors(9, 7)
     without = mine_pairs(sources, targets, -9.0)
