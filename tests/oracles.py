@@ -1,4 +1,4 @@
-"""Slow and obvious versions of what masscli does fast.  Each is written from the definition, over Python numbers, never from the code."""
+"""Slow and obvious versions of what masscli computes fast. Each follows the definition, with Python numbers, and not masscli's code."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from masscli.text.vocabulary import Vocabulary
 # -- decoding ------------------------------------------------------------------------------------------------------------------------------
 
 Row = Callable[[int, tuple[int, ...]], list[float]]
-"""(sentence, pieces so far) -> the log-probability of each next piece."""
+"""Maps the number of a sentence and the ids of the pieces so far to the log-probability of each next piece."""
 
 
 def every_output(
     row: Row, sentence: int, vocabulary: Vocabulary, limit: int, lenpen: float
 ) -> list[tuple[float, tuple[int, ...]]]:
-    """All outputs up to `limit` pieces with their scores, best first: a walk over the whole tree."""
+    """Return all outputs of up to `limit` pieces as (score, ids), best first, by a walk over the whole tree."""
     free = [
         v
         for v in range(vocabulary.size)
@@ -46,10 +46,10 @@ def slow_beam(
     config: GenerationConfig,
     prefix: tuple[int, ...] = (),
 ) -> list[tuple[float, tuple[int, ...]]]:
-    """Beam search of one sentence over Python lists: all of its finished hypotheses, best first.
+    """Return all finished hypotheses of a beam search for one sentence as (score, ids), best first.
 
-    Runs to the length limit, so it has no stop rule to get wrong, except that a beam of 1, greedy search, ends where
-    the end symbol is best; groups choose one after the other, each row by row.
+    The search runs to the length limit, so that no rule for stopping early can be wrong. Only a greedy search (beam
+    1) ends where the end symbol is the best piece. Diverse groups choose one after the other, each row by row.
     """
     size = config.beam // config.diverse_beam_groups
     groups: list[list[tuple[float, tuple[int, ...]]]] = [
@@ -102,7 +102,7 @@ def slow_allowed(
     config: GenerationConfig,
     prefix: tuple[int, ...],
 ) -> bool:
-    """Whether piece `v` may follow `pieces`."""
+    """Return whether the piece `v` may follow `pieces`."""
     if step >= limit:
         return v == vocabulary.eos
     if step < len(prefix):
@@ -123,7 +123,7 @@ def slow_allowed(
 
 
 def squad_words(text: str) -> list[str]:
-    """The words of a normal form: lower case, without ASCII punctuation, without articles."""
+    """Return the words of a normalized answer: in lower case, without ASCII punctuation and articles."""
     kept = "".join(
         c
         for c in text.lower()
@@ -139,7 +139,7 @@ def squad_words(text: str) -> list[str]:
 
 
 def squad_pair(gold: str, predicted: str, v2: bool) -> tuple[float, float]:
-    """Exact match and F1 with one gold answer."""
+    """Return exact match and F1 of an answer with one gold answer."""
     ours, theirs = squad_words(predicted), squad_words(gold)
     exact = float(ours == theirs)
     if v2 and (not ours or not theirs):
@@ -162,8 +162,11 @@ def squad_means(
     odds: dict[str, float] | None = None,
     limit: float = math.inf,
 ) -> tuple[float, float]:
-    """Means of exact match and F1, times 100, over all questions.  One without a prediction is wrong; 2.0: of one whose odds are above the
-    limit it is taken to be said that it has no answer."""
+    """Return the means of exact match and F1 over all questions, times 100.
+
+    A question without a prediction is wrong. In version 2.0, a question whose no-answer probability is above the limit counts as predicted
+    to be unanswerable.
+    """
     pairs = []
     for key, golds in asked.items():
         if key not in told:
@@ -180,7 +183,10 @@ def squad_means(
 
 
 def chunks(tags: list[str]) -> list[tuple[int, int, str]]:
-    """Entities by conlleval's two questions of each word: does one end before it, does one start at it (BIO, and E and S of BIOES)?"""
+    """Return the entities of a sentence as conlleval finds them, in BIO or BIOES.
+
+    For each word it asks whether an entity ends before the word, and whether one starts at it.
+    """
     before = [("O", ""), *((tag[0], tag[2:]) for tag in tags)]
     found, start = [], -1
     for at, ((old, old_type), (new, new_type)) in enumerate(
@@ -218,7 +224,10 @@ Matrix = list[list[float]]
 def slow_attention(
     queries: Matrix, keys: Matrix, values: Matrix, sees: list[list[bool]]
 ) -> Matrix:
-    """One head of scaled dot-product attention (Vaswani et al. 2017, equation 1): `sees[t][l]` says whether query t may look at key l."""
+    """Return one head of scaled dot-product attention (Vaswani et al. 2017, equation 1).
+
+    `sees[t][l]` says whether query t may attend to key l.
+    """
     mixed = []
     for query, row in zip(queries, sees, strict=True):
         scores = [
