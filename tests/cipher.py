@@ -1,9 +1,9 @@
-"""Two toy languages that a cipher and a local reordering turn into each other, and nothing else connects but shared anchors.
+"""Two toy languages, `aa` and `bb`, that are a cipher of each other with some words in another order.
 
-A sentence is a walk over words: each has four successors of its own, skewed as 8:4:2:1, so that words differ by company and by frequency.
-A fifth of the tokens are anchors, names, numbers and the full stop, which both languages spell alike.  Language `aa` says adjectives before
-their noun, `bb` after it; every other word has another spelling.  The map goes both ways without a choice, so that a perfect translation is
-BLEU 100.
+A sentence is a random walk over words. Each word has four successors of its own, with probabilities of 8 : 4 : 2 : 1, so that words differ in
+their neighbors and in frequency. A fifth of the tokens are anchors (names, numbers and the full stop), which both languages spell alike; all
+other words have different spellings. `aa` puts adjectives before their noun, `bb` after it. Each sentence has exactly one translation, so a
+perfect translation has BLEU 100.
 """
 
 from __future__ import annotations
@@ -31,13 +31,16 @@ CONSONANTS = {"aa": "bdfgklm", "bb": "nprstvz"}
 
 @dataclass(frozen=True)
 class Cipher:
-    """How many words there are: `nouns` (all that stays in place), and `adjectives`.  Word numbers go on with the anchors."""
+    """A pair of toy languages with so many `nouns`, which are all words that keep their place, and `adjectives`.
+
+    Words are numbered: first the nouns, then the adjectives, then the anchors.
+    """
 
     nouns: int
     adjectives: int
 
     def words(self, language: str) -> list[str]:
-        """The spelling of each word."""
+        """Return the spelling of each word in a language."""
         own = [
             c + v + d
             for c in CONSONANTS[language]
@@ -49,7 +52,7 @@ class Cipher:
         )
 
     def chain(self) -> list[list[int]]:
-        """The four successors of each word; none of an adjective is an adjective."""
+        """Return the four successors of each word; those of an adjective are no adjectives."""
         draw, first = random.Random(7), self.nouns + self.adjectives
         plain, anchors = (
             list(range(self.nouns)),
@@ -74,7 +77,7 @@ class Cipher:
         return found
 
     def walks(self, count: int, seed: int) -> list[list[int]]:
-        """Sentences as word numbers, in the order of `aa`."""
+        """Return sentences as word numbers, in the word order of `aa`."""
         draw, successors = random.Random(seed), self.chain()
         made = []
         while len(made) < count:
@@ -86,7 +89,7 @@ class Cipher:
         return made
 
     def say(self, walk: list[int], language: str) -> str:
-        """A sentence in a language."""
+        """Return the text of a sentence in a language."""
         order = list(walk)
         if language == "bb":
             for i, word in enumerate(walk):
@@ -96,11 +99,11 @@ class Cipher:
         return " ".join(spelt[i] for i in order) + " ."
 
     def moves(self, word: int) -> bool:
-        """Whether a word is an adjective."""
+        """Return whether a word is an adjective."""
         return self.nouns <= word < self.nouns + self.adjectives
 
     def write(self, folder: Path, train: int, valid: int) -> None:
-        """mono.aa and mono.bb (different sentences), valid.aa and valid.bb (the same)."""
+        """Write mono.aa and mono.bb, with different sentences, and valid.aa and valid.bb, which translate each other."""
         folder.mkdir(parents=True, exist_ok=True)
         for language, seed in (("aa", 1), ("bb", 2)):
             for name, walks in (

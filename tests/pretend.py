@@ -1,10 +1,10 @@
-"""A device that is none: its tensors are the CPU's under another name, and to mix the two is the mistake that it is on a GPU.
+"""A pretended device: its tensors are those of the CPU under another name, and mixing the two is an error, as on a GPU.
 
     python -m tests.pretend < COMMANDS      a JSON list of command lines of masscli, run one after another on the device
 
-PyTorch lets a backend be written in Python (`PrivateUse1`).  Every operation is done by the CPU on what the tensors stand for, so that a
-run must learn on this device, to the bit, what it learns without it.  It knows no streams, no inference mode and no random numbers of its
-own; what only CUDA has (its kernels, its memory, fp16 that pays) is not tried.
+PyTorch lets a backend be written in Python (`PrivateUse1`). The CPU does every operation with the tensors behind those of the device, so a run
+must give the same results as without the device, bit for bit. The device has no streams, no inference mode and no random numbers of its own.
+What only CUDA has, such as its kernels, its memory and fast fp16, is not tested.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ _libraries: list[torch.library.Library] = []
 
 
 class Stand(torch.Tensor):
-    """A kind of its own, which parameters can be made of."""
+    """A class of its own, whose tensors can become parameters."""
 
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
 
 def wrap(tensor: Tensor) -> Tensor:
-    """A tensor of the device that stands for one of the CPU."""
+    """Return a tensor of the device that stands for one of the CPU."""
     made: Tensor = torch._C._acc.create_empty_tensor(list(tensor.shape), tensor.dtype)  # type: ignore[attr-defined]
     made.__class__ = Stand
     _stands_for[made.untyped_storage()._cdata] = tensor
@@ -52,14 +52,14 @@ def wrap(tensor: Tensor) -> Tensor:
 
 
 def unwrap(value: Any) -> Any:
-    """What a tensor of the device stands for; the CPU for the device; anything else as it is."""
+    """Return the CPU tensor that a tensor of the device stands for, the CPU for the device, and anything else unchanged."""
     if isinstance(value, Tensor) and value.device.type == DEVICE:
         return _stands_for[value.untyped_storage()._cdata]
     return torch.device("cpu") if isinstance(value, torch.device) else value
 
 
 def run(operation: Any, *args: Any, **kwargs: Any) -> Any:
-    """Do an operation on the CPU, and give back tensors of the device it was asked for on."""
+    """Do an operation on the CPU, and return its results as tensors of the device that it was called on."""
     name = operation._schema.name.removeprefix("aten::")
     flat, shape = tree_flatten((args, kwargs))
     strangers = [
@@ -93,7 +93,7 @@ def run(operation: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def copy(source: Tensor, target: Tensor, non_blocking: bool = False) -> Tensor:
-    """Between devices, either way."""
+    """Copy a tensor between the devices, in either direction."""
     unwrap(target).copy_(unwrap(source))
     return target
 
@@ -145,14 +145,14 @@ def _through(operation: Any) -> Callable[..., Any]:
 
 
 def _of_the_device(tensor: Tensor) -> Tensor:
-    """What processes tell each other: NCCL takes no tensor of the CPU."""
+    """Refuse CPU tensors in the communication of processes, as NCCL does."""
     if tensor.device.type != DEVICE:
         raise RuntimeError(f"a collective on the CPU: {tuple(tensor.shape)}")
     return tensor
 
 
 class Generator:
-    """Random numbers are the CPU's."""
+    """Makes a generator of the CPU, whichever device is asked for."""
 
     def __new__(cls, device: Any = "cpu", made: Any = torch.Generator) -> Any:
         return made("cpu")

@@ -64,27 +64,27 @@ class Killed(BaseException):
     """Stands for kill -9: nothing catches it."""
 
 
-DEEDS = [
+DISK_CALLS = [
     (saving, "write_synced"), (state_file, "write_atomic"), (tensor_file, "save_file"), (Path, "mkdir"), (Path, "rename"), (Path, "replace"), (Path, "symlink_to"),
     (Path, "unlink"), (shutil, "rmtree"),
 ]  # fmt: skip
 """What saving does to the disk."""
 
 
-def deeds_before_a_kill(number: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """From now on count what is done to the disk, and die before the `number`-th of them.  Returns the growing list."""
+def count_disk_calls(number: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Count calls that change the disk from now on, and raise Killed after `number` of them; return the growing list of their names."""
     done: list[str] = []
 
     def watched(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
-        def deed(*args: Any, **options: Any) -> Any:
+        def counted(*args: Any, **options: Any) -> Any:
             if len(done) == number:
                 raise Killed
             done.append(name)
             return original(*args, **options)
 
-        return deed
+        return counted
 
-    for place, name in DEEDS:
+    for place, name in DISK_CALLS:
         monkeypatch.setattr(place, name, watched(name, getattr(place, name)))
     return done
 
@@ -107,7 +107,7 @@ def test_a_kill_at_any_moment_of_a_save_leaves_a_run_that_can_be_continued(
         folder = shutil.copytree(start, tmp_path / str(number), symlinks=True)
         trainer, _ = build(recipe(toy, folder, *changes, streams=PAIRS))
         with pytest.MonkeyPatch.context() as patch:
-            done = deeds_before_a_kill(number, patch)
+            done = count_disk_calls(number, patch)
             try:
                 list(trainer.run())
                 break
@@ -125,7 +125,7 @@ def test_a_kill_at_any_moment_of_a_save_leaves_a_run_that_can_be_continued(
             p.name for p in (folder / "checkpoints").iterdir() if p.name.startswith(".")
         ]
         number += 1
-    assert set(done) == {name for _, name in DEEDS}
+    assert set(done) == {name for _, name in DISK_CALLS}
     assert number == len(done)
 
 
@@ -243,7 +243,7 @@ def test_a_kill_at_any_moment_of_an_average_is_repaired_or_accepted(
     while True:
         output = tmp_path / str(number)
         with pytest.MonkeyPatch.context() as patch:
-            done = deeds_before_a_kill(number, patch)
+            done = count_disk_calls(number, patch)
             try:
                 average(open_members([run], 2), output)
                 break
@@ -1135,7 +1135,7 @@ def test_a_kill_while_a_checkpoint_is_replaced_leaves_the_old_or_the_new_one(
         old = last(folder)
         state = replace(old.state, targets=old.state.targets + 1)
         with pytest.MonkeyPatch.context() as patch:
-            deeds_before_a_kill(number, patch)
+            count_disk_calls(number, patch)
             try:
                 saving.save_checkpoint(
                     folder / "checkpoints",

@@ -653,7 +653,7 @@ def test_a_csv_that_is_not_swag_may_be_lines(
 def test_swag_and_race_as_they_are_distributed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """SWAG's right choice is a number, RACE's a letter; predictions are numbers.  The label is the default, and a format may be said."""
+    """SWAG has the right choice as a number, RACE as a letter; predictions are numbers. The column `label` is the default; --ref-format may name the format."""
     head, rows = (
         ["sent1", "sent2", "ending0", "ending1", "label"],
         [["a, b", "c", "d", "e", "1"], ["f", "g", "h", "i", "0"]],

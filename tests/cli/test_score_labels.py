@@ -100,7 +100,7 @@ TOLD = ["entailment", "neutral", "neutral", "neutral", "entailment"]
 def test_examples_without_a_gold_label_are_left_out_and_counted(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Two of three that have one are right.  The measure says so in its signature."""
+    """Three of five examples have a gold label, and two of these are right."""
     found, err = scored(capsys, *sides(NLI, TOLD), "accuracy,f1,mcc")
     kept = [n for n, label in enumerate(NLI) if label != "-"]
     alone, _ = scored(
@@ -246,7 +246,7 @@ def test_blank_lines_between_sentences_are_not_labels(
 
 @pytest.mark.parametrize("positive", ["", "c"])
 def test_every_bootstrap_sample_measures_the_same_label(positive: str) -> None:
-    """`c` is rare: many a draw has two labels only, or not the one that is meant.  Macro F1 of a perfect copy is 100 in every draw."""
+    """The label `c` is rare, so many samples lack it. Macro F1 of a perfect copy is still 100 in every sample."""
     rows = ["a"] * 8 + ["b"] * 8 + ["c"]
     options = ScoreConfig(
         metric=("f1",), confidence=True, bootstrap=100, positive=positive

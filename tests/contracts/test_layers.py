@@ -1,4 +1,4 @@
-"""What answers quickly imports nothing heavy.  The direction of imports is checked by import-linter (pyproject.toml)."""
+"""Commands that must answer quickly import no slow module. The direction of imports is checked by import-linter (pyproject.toml)."""
 
 from __future__ import annotations
 

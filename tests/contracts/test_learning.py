@@ -81,7 +81,7 @@ def learn(
     steps: int,
     only: str | None = None,
 ) -> list[dict[str, float]]:
-    """Losses by term of every step; the batches are gone through in turn.  `only`: what is learned of several terms."""
+    """Train on the batches in turn, and return the losses of each step by term; `only` is the one term that is learned, if given."""
     weights = made.weights if only is None else {only: 1.0}
     parameters = [*model.parameters(), *made.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=2e-3)

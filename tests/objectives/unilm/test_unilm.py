@@ -316,7 +316,10 @@ def test_from_left_to_right_it_is_a_causal_language_model_that_knows_the_positio
 
 
 def test_one_block_without_masks_is_bert_on_pseudo_masks() -> None:
-    """In one layer; in the next, BERT's context has seen the masks, and the context here has not.  With [M] kept, masks count twice."""
+    """This holds for one layer: in the next one, BERT's context has attended to the masks, and the context here has not.
+
+    With both kinds of loss, the sequence holds [M] and pseudo-masks, so that masks are attended to twice.
+    """
     _, model = probe(layers=1)
     x, twice = laid([np.array(MASKED)], ["par"]), laid([np.array(MASKED)])
     wanted = model.encode(corrupted()).hidden[0, MASKED]

@@ -138,7 +138,7 @@ def test_generation_tasks_truncate_count_and_report_perplexity_by_piece_and_word
 def test_rouge_in_validation_is_that_of_generate_and_score(
     labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """And chooses the best checkpoint.  The toy's summary is the first two words of a text."""
+    """The metric also chooses the best checkpoint. The summary of a toy text is its first two words."""
     options = [
         "--task",
         "summarize",
