@@ -15,7 +15,7 @@ REST = [
     "--lr", "0.01", "--warmup-updates", "4", "--precision", "fp32", "--num-workers", "0", "--max-tokens", "600", "--log-interval", "1000",
     "--dropout", "0",
 ]  # fmt: skip
-TINY = [
+ONE_LAYER = [
     "--dim",
     "16",
     "--ffn-dim",
@@ -24,13 +24,12 @@ TINY = [
     "2",
     "--encoder-layers",
     "1",
-    "--decoder-layers",
-    "1",
     "--max-positions",
     "128",
     *REST,
 ]
-ENCODER = [*TINY, "--decoder-layers", "0"]
+TINY = [*ONE_LAYER, "--decoder-layers", "1"]
+ENCODER = [*ONE_LAYER, "--decoder-layers", "0"]
 
 
 def save(path: Path, lines: Sequence[str]) -> Path:

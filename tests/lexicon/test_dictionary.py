@@ -216,7 +216,10 @@ def test_the_command_and_a_run_with_what_it_makes(
         == 0
     )
     lines = made.read_text(encoding="utf-8").split("\n")[:-1]
-    assert capsys.readouterr().err == f"{made}: {len(lines)} pairs of words\n"
+    assert capsys.readouterr().err == (
+        f"warning: {tmp_path / 'run'}: was never trained on text of de\n"
+        f"{made}: {len(lines)} pairs of words\n"
+    )
     assert all(len(line.split("\t")) == 3 for line in lines)
     streams["mass"]["objective"] = {"name": "mass", "switch_dictionary": str(made)}
     trainer, _ = build(

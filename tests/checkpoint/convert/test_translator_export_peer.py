@@ -62,14 +62,22 @@ def test_logits_and_beam_search_are_the_same(
         tmp_path / "theirs", output_loading_info=True
     )
     assert type(peer).__name__ == CLASSES[shape]
+    # FSMT calculates the tables of its sinusoids itself, and published models leave them out, too.
+    calculated = {
+        f"model.{stack}.embed_positions.weight" for stack in ("encoder", "decoder")
+    }
+    missing = set(info["missing_keys"])
     assert (
-        not info["missing_keys"]
+        not (missing - calculated if shape == "fsmt" else missing)
         and not info["unexpected_keys"]
         and not info["mismatched_keys"]
     )
     source, target = framed_pair(run)
+    # With a cache, FSMT expects one position at a time and hides no later ones.
     with torch.no_grad():
-        logits = peer.eval()(input_ids=source, decoder_input_ids=target).logits
+        logits = peer.eval()(
+            input_ids=source, decoder_input_ids=target, use_cache=False
+        ).logits
     assert logits.sub(logits_of(run, source, target)).abs().max() < 1e-5
 
     # The tokenizer and the settings of the search come from the folder, too.

@@ -56,6 +56,8 @@ def test_generation_tasks_truncate_count_and_report_perplexity_by_piece_and_word
         "3",
         "--lr",
         "1e-9",
+        "--warmup-init-lr",
+        "0",
     ]
     measured = finetune(labeled, tmp_path / "cut", *short_target)
     assert measured[-1]["ppl-word"] > measured[-1]["ppl-piece"], (
