@@ -11,9 +11,14 @@ import pytest
 MASSCLI = """#!/usr/bin/env bash
 printf '%s\\0' "$@" >> "$CALLS"
 printf '\\n' >> "$CALLS"
+command=$1 source=$2 target=$3
 while [ $# -gt 1 ]; do
     case $1 in
-        --output | --append) mkdir -p "$(dirname "$2")"; echo x > "$2" ;;
+        -s) from=$2 ;;
+        -t) to=$2 ;;
+        --output | --append)
+            mkdir -p "$(dirname "$2")"
+            if [ "$command" = filter ]; then cp "$source" "$2.$from"; cp "$target" "$2.$to"; else echo x > "$2"; fi ;;
         --save-dir) mkdir -p "$2"; [ -e "$2/log.jsonl" ] || echo x > "$2/log.jsonl" ;;
         --destdir) mkdir -p "$2" ;;
     esac

@@ -320,40 +320,40 @@ def test_stories_are_mixed_two_by_two(
     assert mixed[0] == mixed[1]
 
 
-def test_a_second_round_begins_with_what_the_first_model_writes(
+def test_an_offline_round_learns_real_text_from_what_all_models_so_far_write(
     corpora: Path, stubs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TARGET", "de")
-    run_script(RECIPES / "enfr", corpora, stubs, monkeypatch)
-    calls = run_script(RECIPES / "enfr/second-round.sh", corpora, stubs, monkeypatch)
-    assert steps(calls) == "generate preprocess dictionary pretrain finetune"
-    halves = {side: text_of(corpora, f"half.{side}") for side in ("en", "de")}
-    # The stub writes x. Each side's own text stands beside what the model made of it.
-    assert text_of(corpora, "both.en") == halves["en"] + "x\n"
-    assert text_of(corpora, "both.de") == "x\n" + halves["de"]
-    for call, (made, real) in zip(
-        of_command(calls, "preprocess")[:2], (("en", "de"), ("de", "en")), strict=True
-    ):
-        prefix = corpora.parent / value(call, "--trainpref")
-        assert Path(f"{prefix}.{made}").read_text() == "x\n"
-        assert Path(f"{prefix}.{real}").read_text() == halves[real]
-        assert value(call, "--langs") == f"{made},{real}"
-    dictionary, mass, again = calls[-3:]
-    assert value(dictionary, "--from") == "pairs"
-    assert (
-        value(mass, "--switch-dictionary")
-        == value(again, "--switch-dictionary")
-        == value(dictionary, "--output")
+    run_script(RECIPES / "enfr", corpora, stubs, monkeypatch, "small")
+    calls = run_script(
+        RECIPES / "ende/offline-rounds.sh", corpora, stubs, monkeypatch, "small"
     )
-    assert value(again, "--init-from") == value(mass, "--save-dir") == "out/mass-2"
-    auxiliary = [word for before, word in pairwise(again) if before == "--auxiliary"]
-    assert auxiliary == [
-        "denoise=0:1,166:0.1,500:0",
-        *(
-            f"translate@out/data-offline-{way}=0:1,250:0.1,500:0"
-            for way in ("en-de", "de-en")
-        ),
+    halves = {side: text_of(corpora, f"half.{side}") for side in ("en", "de")}
+    runs = by_folder(calls)
+    translations = [call for call in of_command(calls, "generate") if "--beam" in call]
+    teachers = [
+        ["out/long-1"],
+        ["out/offline-1", "out/long-1", "out/long-2"],
+        ["out/offline-2", "out/offline-1", "out/long-2"],
+        ["out/offline-3", "out/offline-2", "out/long-2"],
     ]
+    begins = ["out/mass", "out/offline-1", "out/offline-2", "out/offline-3"]
+    for number, (models, begin) in enumerate(zip(teachers, begins, strict=True), 1):
+        run = runs[f"offline-{number}"]
+        assert value(run, "--init-from") == begin
+        both_ways = translations[2 * number - 2 : 2 * number]
+        for call, (from_, to) in zip(
+            both_ways, (("de", "en"), ("en", "de")), strict=True
+        ):
+            assert call[1 : 1 + len(models)] == models
+            assert value(call, "--input") == f"out/text/half.{from_}"
+            # The stubs write x as a translation, and filter keeps all pairs.
+            pairs = corpora.parent / f"out/text/offline-{number}/{to}-{from_}"
+            assert Path(f"{pairs}.{to}").read_text() == "x\n"
+            assert Path(f"{pairs}.{from_}").read_text() == halves[from_]
+            folder = f"out/data-offline-{number}-{to}-{from_}"
+            assert f"stream.offline-{to}-{from_}.data_dir={folder}" in run
+            assert folder in values(of_command(calls, "preprocess"), "--destdir")
 
 
 def test_distillation_adds_the_translations_of_each_round_to_the_text_of_the_next(
