@@ -21,7 +21,8 @@ def explain_zero_bleu(
 
     `name` is how messages call the hypotheses, and `scores` are those over all lines by `options`. As in
     sacreBLEU, BLEU is 0 if no hypothesis is long enough for a 4-gram or, without smoothing, if no 4-gram is
-    right; the same holds for shorter n-grams.
+    right; the same holds for shorter n-grams. It is also 0 if the hypotheses are so much shorter than the
+    references that the brevity penalty is no longer a positive float.
     """
     zeros = {score.name for score in scores if score.value == 0}
     if not zeros:
@@ -36,6 +37,11 @@ def explain_zero_bleu(
 
 def _reason(result: BLEUScore) -> str:
     """Return why BLEU is 0 although some words are right, and what to measure instead."""
+    if result.bp == 0:
+        return (
+            f"the hypotheses have {result.sys_len} words and the references {result.ref_len}, so that the "
+            "brevity penalty is 0; is the output complete?"
+        )
     for order, total in enumerate(result.totals, 1):
         if total == 0:
             return (

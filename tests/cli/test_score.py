@@ -585,6 +585,7 @@ SHORT = (
     "no line has 4 words, so there is no 4-gram; --metric chrf measures such short lines, "
     "and --sentence-level leaves missing n-grams out"
 )
+BRIEF = "the hypotheses have 4 words and the references 4000, so that the brevity penalty is 0; is the output complete?"
 UNSMOOTHED = "no 3-gram is, and nothing is smoothed; --metric bleu smooths, and --metric chrf measures parts of words"
 
 
@@ -594,6 +595,8 @@ UNSMOOTHED = "no 3-gram is, and nothing is smoothed; --metric bleu smooths, and 
         ("a small cat\nno\n", "a small cat\nno\n", "bleu,chrf", {"BLEU": SHORT}),
         ("a small cat\n", "a big cat\n", "multi-bleu", {"multi-BLEU": SHORT}),
         ("a b c d e\n", "a b x d e\n", "bleu,multi-bleu", {"multi-BLEU": UNSMOOTHED}),
+        # The penalty is exp(1 - 4000 / 4), below the smallest positive float.
+        ("a b c d\n", "a b c d " * 1000 + "\n", "bleu", {"BLEU": BRIEF}),
         # Nothing is right, and four words are enough.
         ("a b c d\n", "e f g h\n", "bleu,multi-bleu", {}),
         ("a b c d\n", "a b c d\n", "bleu,multi-bleu", {}),
