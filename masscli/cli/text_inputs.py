@@ -54,5 +54,5 @@ def refuse_text_as_run(paths: Iterable[Path]) -> None:
         if path.suffix not in FOREIGN_SUFFIXES:
             raise MasscliError(
                 f"{path}: is a file, expected the folder of a run or of a checkpoint",
-                f"give text with --input {path} or on standard input",
+                f"name that folder, or give text with --input {path} or on standard input",
             )

@@ -566,7 +566,7 @@ def test_references_are_scored(folder: Path, capfd: pytest.CaptureFixture[str]) 
         (
             ["in.en"],
             "in.en: is a file, expected the folder of a run or of a checkpoint",
-            "give text with --input in.en or on standard input",
+            "name that folder, or give text with --input in.en or on standard input",
         ),
         (["--input", "."], ".: is a folder, expected a text file", None),
         (["--input", "in.fr"], "in.fr: no such file", "in {folder} there is in.en"),
