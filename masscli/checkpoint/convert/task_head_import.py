@@ -6,7 +6,7 @@ why.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -218,12 +218,19 @@ def _labels(published: Published, layer: str) -> tuple[str, ...]:
     if not labels or len(labels) != len(table) or set(labels) != {*range(len(labels))}:
         raise _LeftBehindError("id2label in config.json has no label for each id")
     in_order = tuple(labels[number] for number in range(len(labels)))
-    for label in in_order:
-        if not label.strip() or in_order.count(label) > 1:
+    _check_distinct(in_order)
+    return in_order
+
+
+def _check_distinct(labels: Sequence[str]) -> None:
+    """Raise _LeftBehindError if a label is blank or occurs twice."""
+    for label in labels:
+        if not label.strip():
+            raise _LeftBehindError("id2label in config.json has a blank label")
+        if labels.count(label) > 1:
             raise _LeftBehindError(
                 f"id2label in config.json has several labels {label!r}"
             )
-    return in_order
 
 
 def _numbered_labels(published: Published, layer: str) -> tuple[str, ...]:

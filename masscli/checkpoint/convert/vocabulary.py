@@ -103,8 +103,8 @@ def read_vocabulary(
     `vocab_size` on are new: special symbols and tags of `languages` that the vocabulary lacks. Raises
     MasscliError if there is no readable vocabulary, or if it does not match the embeddings.
     """
-    # A folder exported by masscli may have no other vocabulary.
     files = read_tokenizer_files(folder, default_class)
+    # A folder exported by masscli may have no other vocabulary.
     if (folder / OWN_VOCABULARY).is_dir():
         tokenizer, note = _read_own(folder / OWN_VOCABULARY, vocab_size, languages)
         return _with_habits(files, tokenizer, [note])

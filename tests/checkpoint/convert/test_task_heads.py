@@ -140,6 +140,12 @@ def test_words_are_tagged_up_to_the_length_of_the_tokenizer(
         (
             TEXTS,
             3,
+            {"id2label": {"0": "a", "1": " ", "2": "c"}},
+            "id2label in config.json has a blank label",
+        ),
+        (
+            TEXTS,
+            3,
             {"id2label": {"0": "a", "1": "b", "3": "c"}},
             "id2label in config.json has no label for each id",
         ),
