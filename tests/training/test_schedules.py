@@ -238,6 +238,28 @@ def test_a_schedule_that_outlasts_the_epochs_causes_a_warning(
 
 
 @pytest.mark.parametrize(
+    ("later", "is_named"), [(1.02, False), (1.08, True)], ids=["2%", "8%"]
+)
+def test_epochs_that_end_just_before_the_schedule_cause_no_warning(
+    later: float, is_named: bool, toy: Path, tmp_path: Path
+) -> None:
+    """Of a linear decay without warm-up the share 1 - 1 / `later` is left, 0.02 or 0.074."""
+    changes = (
+        "optim.lr_scheduler=linear",
+        "optim.warmup_updates=0",
+        "train.max_epoch=500",
+    )
+
+    def named(name: str, last: int) -> list[str]:
+        run = recipe(toy, tmp_path / name, *changes, f"train.max_update={last}")
+        return [note for note in build(run)[1] if "--max-epoch" in note]
+
+    (said,) = named("long", 1_000_000)
+    updates = int(said.partition("some ")[2].split()[0])
+    assert bool(named("run", round(updates * later))) == is_named
+
+
+@pytest.mark.parametrize(
     ("weights", "update"),
     [(("0", "0"), 0), (("0:1,3:0", "0"), 3), (("0:1,3:0", "0:0,2:1,4:0"), 4)],
 )

@@ -15,6 +15,9 @@ from masscli.training.stream import Stream
 ENOUGH = 0.5
 """The share of --lr that a schedule whose decay counts from the first update should reach after the
 warm-up."""
+ALMOST = 0.05
+"""The share of --lr by which the last learning rate may be above that of a finished schedule, without a
+warning: the number of updates in some epochs is an estimate, and may be meant to be that of --max-update."""
 
 
 def note_kept_warmup(recipe: Recipe, stored: Recipe) -> list[str]:
@@ -88,7 +91,7 @@ def _note_epochs(recipe: Recipe, updates: int) -> list[str]:
     """Return a warning if --max-epoch, which ends the run after `updates`, leaves the schedule unfinished.
 
     That is a warm-up of over a quarter of the run (its default does not take --max-epoch into account), or a
-    decay up to a later --max-update.
+    decay up to a later --max-update of which more than the share ALMOST is left.
     """
     optim = recipe.optim
     warmup = optim.warmup_updates or 0
@@ -98,7 +101,11 @@ def _note_epochs(recipe: Recipe, updates: int) -> list[str]:
     planned = recipe.train.max_update
     if planned is None or optim.lr_scheduler in ENDLESS_SCHEDULES:
         return []
+    # setup/compose.py has filled it in.
+    assert optim.lr is not None
     last_rate = learning_rate(optim, updates, planned)
+    if last_rate - learning_rate(optim, planned, planned) <= ALMOST * optim.lr:
+        return []
     return [
         f"{epochs}, but --lr-scheduler {optim.lr_scheduler} ends at --max-update {planned}: "
         f"the last learning rate will be {last_rate:.2e}"
