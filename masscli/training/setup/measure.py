@@ -79,7 +79,8 @@ class TrainedRun:
         for stream in self.recipe.stream.values():
             splits.update(self.context.open_data(stream.data_dir).splits())
         if split not in splits:
-            raise self._missing_split(split)
+            hint = f"it has {', '.join(self.context.data.splits())}"
+            raise self._missing_split(split, hint)
         validator, warnings = build_validator(
             _recipe_for(self.recipe, split),
             self.objectives,
@@ -88,17 +89,20 @@ class TrainedRun:
         )
         # The folder may have the split, but nothing of the streams in it.
         if not validator:
-            raise self._missing_split(split)
+            hint = "score what `masscli generate` or `predict` writes"
+            raise self._missing_split(split, hint)
         result = validator.measure(self.model)
         return Measurement(
             self.checkpoint.path, result.metrics, result.signatures, warnings
         )
 
-    def _missing_split(self, split: str) -> MasscliError:
+    def _missing_split(self, split: str, hint: str) -> MasscliError:
         """Return the error that says that the data have nothing of a split for the run's streams."""
+        datasets = dict.fromkeys(
+            stream.dataset for stream in self.recipe.stream.values()
+        )
         return MasscliError(
-            f"{self.recipe.data}: has no {split} split of {', '.join(self.recipe.stream)}",
-            f"it has {', '.join(self.context.data.splits())}",
+            f"{self.recipe.data}: has no {split} split of {', '.join(datasets)}", hint
         )
 
     def measure_running_text(self, split: str, context: int) -> Measurement:

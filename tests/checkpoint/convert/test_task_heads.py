@@ -95,6 +95,23 @@ def test_columns_without_a_known_name_are_not_guessed(tmp_path: Path) -> None:
     )
 
 
+def test_data_that_an_imported_head_does_not_read_are_refused_by_score(
+    tmp_path: Path,
+) -> None:
+    """It is not known which table of a data folder an imported model was trained for."""
+    run, table, data = (tmp_path / name for name in ("run", "t.tsv", "data"))
+    write_head(tmp_path / "theirs", TEXTS, with_head(3), id2label=LABELS)
+    import_folder(tmp_path / "theirs", run, ("en",), False)
+    table.write_text("sentence\tlabel\na\tbad\n")
+    command = f"preprocess --spm-model {run} --langs en --tsv train={table},valid={table} --destdir {data}"
+    assert dispatch(command.split()) == 0
+    options = ("--data", data, "--gen-subset", "valid")
+    assert refused("score", run, *options) == (
+        f"{data}: has no valid split of en",
+        "score what `masscli generate` or `predict` writes",
+    )
+
+
 def test_words_are_tagged_up_to_the_length_of_the_tokenizer(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
