@@ -123,8 +123,9 @@ class Command(HelpPage, PlainValues, TyperCommand):
         This is no error, since a script may intentionally override a value that it has set before.
         """
         values, _, given = self.make_parser(ctx).parse_args(args=list(args))
-        # While a shell completes a word, a message would stand in the middle of the line.
-        if ctx.resilient_parsing:
+        # While a shell completes a word, a message would stand in the middle of the line. Of the processes of
+        # torchrun, which have the same arguments, the first one says it.
+        if ctx.resilient_parsing or distributed.rank > 0:
             given = []
         for parameter, count in Counter(given).items():
             if count > 1 and _has_one_value(parameter):

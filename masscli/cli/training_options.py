@@ -28,6 +28,7 @@ from masscli.cli.options import (
     parameter,
     section_parameters,
 )
+from masscli.core import distributed
 from masscli.core.config import ConfigError, from_dict, iter_options, merge, override
 from masscli.core.errors import MasscliError
 from masscli.objectives.registry import OBJECTIVES
@@ -90,7 +91,9 @@ class TrainingOptions(OptionGroup):
         given = self._recipe_options(values)
         # --set wins over flags, and flags win over the file.
         assignments = values["set"] or []
-        _warn_of_replaced(assignments)
+        # The processes of torchrun have the same arguments.
+        if distributed.rank == 0:
+            _warn_of_replaced(assignments)
         options = override(merge(self.from_file, given), assignments)
         streams = options.pop("stream", {})
         return TrainRequest(

@@ -27,6 +27,7 @@ from masscli.cli.allowed_code import peek_option
 from masscli.cli.app import COMMANDS, module_of
 from masscli.cli.options import bind
 from masscli.cli.training_options import TrainingOptions
+from masscli.core import distributed
 from masscli.core.config import config, from_dict, iter_options
 from masscli.core.errors import MasscliError
 from masscli.data.prepare.config import PreprocessConfig
@@ -262,7 +263,7 @@ def test_error_messages_word_for_word(
 
 
 def test_keys_that_set_gives_two_values_are_named(
-    capsys: pytest.CaptureFixture[str], requests: Seen
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, requests: Seen
 ) -> None:
     settings = ["optim.lr=1", "seed=3", "optim.lr=2"]
     flags = [word for setting in settings for word in ("--set", setting)]
@@ -274,6 +275,10 @@ def test_keys_that_set_gives_two_values_are_named(
         "warning: --objective is given 2 times, and only the last one counts: mass",
         "warning: --set optim.lr is given 2 times, and only the last one counts",
     ]
+    # Under torchrun, the first process says it for all.
+    monkeypatch.setattr(distributed, "rank", 1)
+    assert run(["pretrain", *twice, *flags]) == 0
+    assert not capsys.readouterr().err
 
 
 def test_all_misspelled_flags_are_named_with_the_most_similar_ones(
