@@ -87,34 +87,62 @@ def import_folder(
     refuse_other_models(
         family.title, config, folder / CONFIG, is_causal=not family.is_encoder
     )
+    published = _read_published(family, folder, config, languages, allow_pickle)
+    return _save_run(folder, published, output)
+
+
+def _read_published(
+    family: Family,
+    folder: Path,
+    config: dict[str, Any],
+    languages: Sequence[str],
+    allow_pickle: bool,
+) -> Published:
+    """Return the model in `folder`, with its weights and vocabulary; `config` is its config.json.
+
+    Raises MasscliError, which names a file, if one is missing, unknown, or inconsistent with the rest.
+    """
     config = with_own_keys(config, family.config_keys, folder / CONFIG)
     weights_path, weights = read_weights(folder, allow_pickle)
     tensors = normalize_names(family, weights, str(weights_path))
     vocab_size = _vocab_size(folder, family, config, tensors, weights_path)
     vocabulary = read_vocabulary(folder, family.tokenizer_class, vocab_size, languages)
-    tokenizer = vocabulary.tokenizer
     model = read_config(
         family, config, find_contents(family, tensors), str(folder / CONFIG)
     )
-    check_padding(family, model, tokenizer.vocab, str(folder / CONFIG))
-    published = Published(
-        family,
-        config,
-        model,
-        tensors,
-        vocabulary,
-        languages[0],
-        folder / CONFIG,
-        weights_path,
+    check_padding(family, model, vocabulary.tokenizer.vocab, str(folder / CONFIG))
+    return Published(
+        family=family,
+        config=config,
+        model=model,
+        tensors=tensors,
+        stored=len(weights),
+        vocab_size=vocab_size,
+        vocabulary=vocabulary,
+        language=languages[0],
+        config_path=folder / CONFIG,
+        weights_path=weights_path,
     )
+
+
+def _save_run(
+    folder: Path, published: Published, output: Path
+) -> tuple[Path, list[str]]:
+    """Save a published model, which was read from `folder`, as the run `output`.
+
+    Return the path of its checkpoint, and notes for the user. Raises MasscliError if its weights are not
+    those of its config.json, or if the run cannot be written.
+    """
+    family, config = published.family, published.config
+    tokenizer = published.vocabulary.tokenizer
     head = read_task_head(published)
     imported = from_hf(
         family,
         head.model,
         head.rest,
-        vocab_size,
+        published.vocab_size,
         tokenizer.vocab.size,
-        str(weights_path),
+        str(published.weights_path),
     )
 
     generation: dict[str, str] = {}
@@ -133,7 +161,7 @@ def import_folder(
     heads = imported.objective | head.tensors
     path = saving.save_new_run(
         output,
-        _recipe(head, output, languages[0]),
+        _recipe(head, output, published.language),
         state,
         tokenizer,
         model=imported.model,
@@ -141,8 +169,8 @@ def import_folder(
     )
 
     notes = [
-        f"{family.title}: {len(weights)} tensors from {weights_path}",
-        *vocabulary.notes,
+        f"{family.title}: {published.stored} tensors from {published.weights_path}",
+        *published.vocabulary.notes,
         *head.notes,
     ]
     notes += [*generation_notes, *imported.notes]

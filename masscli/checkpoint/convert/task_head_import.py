@@ -54,6 +54,10 @@ class Published:
     """The model that config.json describes."""
     tensors: Tensors
     """The weights, with the names that `normalize_names` gives."""
+    stored: int
+    """Number of tensors in the file of the weights, including buffers, which are not among `tensors`."""
+    vocab_size: int
+    """Number of token embeddings."""
     vocabulary: ImportedVocabulary
     language: str
     """The language of its texts."""
