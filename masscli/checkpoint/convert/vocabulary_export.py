@@ -72,8 +72,8 @@ def export_vocabulary(checkpoint: Checkpoint, family: Family) -> ExportedVocabul
     files = _hugging_face_files(tokenizer, family)
     if files is None:
         return _generic_vocabulary(checkpoint)
-    max_positions = checkpoint.recipe.model.max_positions
-    settings = json.loads(files[SETTINGS]) | {"model_max_length": max_positions}
+    settings = json.loads(files[SETTINGS])
+    settings["model_max_length"] = _longest_sequence(checkpoint)
     files[SETTINGS] = _to_json(settings)
     size = _published_size(tokenizer, family)
     notes = []
@@ -98,7 +98,7 @@ def _generic_vocabulary(checkpoint: Checkpoint) -> ExportedVocabulary:
     if template.has_segments:
         inputs.append("token_type_ids")
     settings = {
-        "model_max_length": checkpoint.recipe.model.max_positions,
+        "model_max_length": _longest_sequence(checkpoint),
         "model_input_names": inputs,
     }
     size = tokenizer.vocab.size
@@ -111,6 +111,18 @@ def _generic_vocabulary(checkpoint: Checkpoint) -> ExportedVocabulary:
     return ExportedVocabulary(
         {**own_vocabulary_files(tokenizer), **files}, size, [note, folder]
     )
+
+
+def _longest_sequence(checkpoint: Checkpoint) -> int:
+    """Return the maximum length in tokens of what a run reads: that of its tasks, or that of the model.
+
+    Hugging Face's tokenizers cut texts to it when they are told to truncate, and so does masscli.
+    """
+    lengths = [checkpoint.recipe.model.max_positions]
+    for stream in checkpoint.recipe.stream.values():
+        if isinstance(stream.objective, TableOptions):
+            lengths.append(stream.objective.max_length)
+    return min(lengths)
 
 
 def _template(checkpoint: Checkpoint) -> Template:

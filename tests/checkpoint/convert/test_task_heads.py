@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.checkpoint.convert.export import export_checkpoint
 from masscli.checkpoint.convert.import_ import import_folder
 from masscli.checkpoint.convert.post_processor import (
     DamagedTemplateError,
@@ -131,6 +132,10 @@ def test_words_are_tagged_up_to_the_length_of_the_tokenizer(
     tags = ["B-X"] * 8 + ["O"] * 4
     expected = [f"{word}\t{tag}" for word, tag in zip(words, tags, strict=True)]
     assert found.splitlines() == [*expected, ""]
+    # The model has more positions, but an export cuts texts where this run does.
+    export_checkpoint(tmp_path / "run", tmp_path / "back", None)
+    exported = json.loads((tmp_path / "back/tokenizer_config.json").read_text())
+    assert exported["model_max_length"] == 10
 
 
 @pytest.mark.parametrize(
