@@ -50,7 +50,7 @@ class Stepped:
     objective_metrics: Mapping[str, float]
     """Metrics that objectives compute while training, as `STREAM.METRIC`."""
     warnings: tuple[str, ...]
-    """Warnings about `objective_metrics` that look wrong."""
+    """Warnings about `objective_metrics` that look wrong, and about cores that the run lacks."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from masscli.core.listing import count_of
 from masscli.data.batches.loader import PlannedBatch, PreparedBatch
 from masscli.data.batches.sampler import Position
 from masscli.training.checkpoint_writer import CheckpointWriter
+from masscli.training.core_shortage import CoreShortage
 from masscli.training.events import Evaluated, Event, Finished, Stepped
 from masscli.training.expected_curve import parse_expected_curve
 from masscli.training.frozen_rows import FrozenRows
@@ -184,6 +185,7 @@ class Trainer:
 
         If it ends before the last update, the reason is stored in `progress.reason`.
         """
+        shortage = CoreShortage(self.device)
         for planned, prepared in self.micro_batches:
             # A checkpoint between two uses of a list could not be continued exactly, so runs end after the
             # last one.
@@ -208,8 +210,10 @@ class Trainer:
             # The first update is reported at once, to show that training works and that a batch fits
             # into memory.
             is_first = self.state.step == progress.first_step
-            if is_first or self.state.step % self.recipe.train.log_interval == 0:
-                yield self._report(averager, progress)
+            is_due = self.state.step % self.recipe.train.log_interval == 0
+            lacks_cores = shortage.warning()
+            if is_first or is_due or lacks_cores:
+                yield self._report(averager, progress, lacks_cores)
             # What would be due between two uses of a list is due after the last one.
             if not self._between_lists():
                 continue
@@ -469,13 +473,21 @@ class Trainer:
         band = curve.band_at(self.state.step)
         return {} if band is None else {curve.metric: band}
 
-    def _report(self, averager: MetricAverager, progress: Progress) -> Stepped:
+    def _report(
+        self,
+        averager: MetricAverager,
+        progress: Progress,
+        warning: str | None = None,
+    ) -> Stepped:
         """Return the event that sums up the updates since the last report, and reset the sums in `averager`.
 
-        All processes must call this together.
+        `warning`, if any, is reported together with those of the objectives. All processes must call this
+        together.
         """
         losses = self.gradients.mean_losses(averager.loss_sums, averager.target_counts)
         objective_metrics, warnings = self._objective_metrics()
+        if warning is not None:
+            warnings = (*warnings, warning)
         event = Stepped(
             step=self.state.step,
             epoch=progress.epoch,

@@ -30,6 +30,7 @@ from masscli.objectives.registry import OBJECTIVES
 from masscli.objectives.translate.objective import Translate
 from masscli.objectives.translate.options import TranslateOptions
 from masscli.training import micro_batches, updater
+from masscli.training.core_shortage import CoreShortage
 from masscli.training.evaluate_outputs import with_less_memory
 from masscli.training.events import Evaluated, Event, Finished, Saved, Stepped
 from masscli.training.recipe import Recipe
@@ -102,6 +103,20 @@ def at(
         return original(self)
 
     monkeypatch.setattr(ParameterUpdater, "gradient_norm", norm)
+
+
+def test_a_run_reports_at_once_that_it_lacks_cores(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter([None, None, "no core (for 6 s)"])
+    monkeypatch.setattr(CoreShortage, "warning", lambda shortage: next(answers, None))
+    events = train(recipe(toy, tmp_path, "train.log_interval=5"))
+    assert [(e.step, e.warnings) for e in steps(events)] == [
+        (1, ()),
+        (3, ("no core (for 6 s)",)),
+        (5, ()),
+        (10, ()),
+    ]
 
 
 # -- stopping and going on -----------------------------------------------------------------------------------------------------------------
