@@ -181,7 +181,8 @@ class TrainConfig:
     max_update: int | None = None
     """Stop after this many updates (default: 20000, unless --max-epoch or --stop-time-hours is given)."""
     max_epoch: int | None = None
-    """Stop after this many passes over the first stream (default: limited only by --max-update)."""
+    """Stop after the update that completes this many passes over the first stream (default: limited only by
+    --max-update). Its last micro-batches may begin another pass."""
     stop_time_hours: float | None = None
     """Save a checkpoint and stop after this many hours. The time is counted from the start of this
     process, and again from 0 when the run is continued."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import torch
 
@@ -23,7 +23,7 @@ from masscli.checkpoint.checkpoint import RunState
 from masscli.core import distributed
 from masscli.core.errors import MasscliError
 from masscli.core.listing import count_of
-from masscli.data.batches.loader import PlannedBatch, PreparedBatch
+from masscli.data.batches.loader import PreparedBatch
 from masscli.data.batches.sampler import Position
 from masscli.training.checkpoint_writer import CheckpointWriter
 from masscli.training.core_shortage import CoreShortage
@@ -191,7 +191,7 @@ class Trainer:
             # last one.
             if self._between_lists():
                 self.gradients.forget()
-                progress.reason = self._reason_to_end(planned, progress.seconds)
+                progress.reason = self._reason_to_end(progress)
                 if progress.reason:
                     return
                 # An objective may change what a list is prepared for, so this is done only between two
@@ -250,11 +250,10 @@ class Trainer:
             yield from self.writer.save({})
             progress.saved_at = self.state.step
 
-    def _reason_to_end(self, planned: Sequence[PlannedBatch], seconds: float) -> str:
+    def _reason_to_end(self, progress: Progress) -> str:
         """Return why the run ends before the next update, or an empty string if it does not.
 
-        `planned` are the micro-batches of the next update, and `seconds` is the duration of this call of
-        `run`. The reasons are `--patience`, `--stop-min-lr`, `--max-epoch` and `--stop-time-hours`;
+        The reasons are `--patience`, `--stop-min-lr`, `--max-epoch` and `--stop-time-hours`;
         `--max-update` is handled elsewhere. All processes return the same.
         """
         train = self.recipe.train
@@ -265,15 +264,16 @@ class Trainer:
             return f"no better {self.recipe.checkpoint.best_metric} in {counted}"
         if self._rate_is_too_low():
             return f"the learning rate has fallen to {self._learning_rate():g}"
-        first_stream = next(iter(self.streams))
-        # The position of a batch says in which epoch it is, counted from 0.
-        epochs = [batch.epoch for batch in planned if batch.stream == first_stream]
-        if train.max_epoch is not None and max(epochs, default=0) >= train.max_epoch:
-            return f"read {first_stream} {train.max_epoch} times"
+        # The last update may begin another epoch, since none of the first stream may be left out.
+        if train.max_epoch is not None and progress.epochs_now >= train.max_epoch:
+            return (
+                f"read {next(iter(self.streams))} {count_of(train.max_epoch, 'time')}"
+            )
         if train.stop_time_hours is not None:
             # Clocks differ, so the first process decides for all.
             over = torch.tensor(
-                float(seconds >= train.stop_time_hours * 3600), device=self.device
+                float(progress.seconds >= train.stop_time_hours * 3600),
+                device=self.device,
             )
             if float(distributed.broadcast(over)):
                 return f"{train.stop_time_hours} hours are over"

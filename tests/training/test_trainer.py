@@ -337,6 +337,32 @@ def test_max_epoch_ends_the_run(toy: Path, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("rows", [1, 20, 100])
+@pytest.mark.parametrize("in_update", [3, 50])
+def test_max_epoch_leaves_out_no_batch_of_the_last_epoch(
+    in_update: int, rows: int, toy: Path, tmp_path: Path
+) -> None:
+    """Every row is read at least twice if the batches of two epochs do not fill the last update, or even a single one.
+
+    The number of updates is announced exactly.
+    """
+    changes = (
+        "train.max_update=1000",
+        "train.max_epoch=2",
+        "optim.warmup_updates=1000",
+        f"train.update_freq={in_update}",
+        f"stream.pairs.max_examples={rows}",
+    )
+    trainer, notes = build(recipe(toy, tmp_path, *changes, streams=PAIRS))
+    batches = len(trainer.streams["pairs"].sampler.epoch())
+    updates = end(list(trainer.run())).step
+    assert (updates - 1) * in_update < 2 * batches <= updates * in_update
+    position = trainer.state.positions["pairs"]
+    assert position.epoch * batches + position.batch == updates * in_update
+    (said,) = (note for note in notes if "--max-epoch" in note)
+    assert f"is some {updates} update" in said
+
+
 def test_a_warm_up_longer_than_the_epochs_causes_a_warning(
     toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -383,7 +409,7 @@ def test_max_examples_uses_only_the_first_rows(toy: Path, tmp_path: Path) -> Non
         rows, position = sampler.at(position)
         seen += rows.tolist() if position.epoch == 0 else []
     assert sorted(seen) == list(range(20))
-    assert end(list(trainer.run())).reason == "read pairs 1 times"
+    assert end(list(trainer.run())).reason == "read pairs 1 time"
 
 
 def test_patience_counts_validations_and_survives_a_restart(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from masscli.checkpoint.checkpoint import RunState
+from masscli.core.listing import count_of
 from masscli.training.config import OptimConfig
 from masscli.training.learning_rate import learning_rate
 from masscli.training.recipe import Recipe
@@ -83,8 +84,9 @@ def _updates_of_epochs(recipe: Recipe, first: Stream, state: RunState) -> int | 
     share = first.sampling_weight / sum(
         stream.sampling_weight for stream in recipe.stream.values()
     )
-    batches = train.max_epoch * first.sampler.estimate_batches() * train.batch_reuse
-    return round(batches / (state.update_freq * share))
+    batches = train.max_epoch * first.sampler.estimate_batches()
+    # The list of micro-batches that completes the last epoch is read as a whole.
+    return math.ceil(batches / (state.update_freq * share)) * train.batch_reuse
 
 
 def _note_epochs(recipe: Recipe, updates: int) -> list[str]:
@@ -95,7 +97,7 @@ def _note_epochs(recipe: Recipe, updates: int) -> list[str]:
     """
     optim = recipe.optim
     warmup = optim.warmup_updates or 0
-    epochs = f"warning: --max-epoch {recipe.train.max_epoch} is some {updates} updates"
+    epochs = f"warning: --max-epoch {recipe.train.max_epoch} is some {count_of(updates, 'update')}"
     if warmup > updates // 4:
         return [f"{epochs}, the warm-up takes {warmup}; set it with --warmup-updates"]
     planned = recipe.train.max_update
