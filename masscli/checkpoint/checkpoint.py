@@ -99,7 +99,7 @@ class RunState:
     best_score: float | None = None
     """Best value of --best-checkpoint-metric so far; None if no validation has produced one."""
     validations_since_best: int = 0
-    """Number of validations since the one with the best score."""
+    """Number of validations since the one with the best score, without extra ones at the end of a run."""
     lr_factor: float = 1.0
     """Product of all reductions of the learning rate that reduce_lr_on_plateau has made so far."""
     plateau_best: float | None = None

@@ -28,16 +28,19 @@ class CheckpointWriter:
         self.parts = parts
         self.kept = kept
 
-    def save(self, metrics: Mapping[str, float]) -> Iterator[Event]:
+    def save(
+        self, metrics: Mapping[str, float], on_schedule: bool = False
+    ) -> Iterator[Event]:
         """Write a checkpoint, update the links `last` and `best`, and remove stale checkpoints.
 
-        `metrics` are those of a validation of the same weights; they are empty if there was none. With
+        `metrics` are those of a validation of the same weights; they are empty if there was none.
+        `on_schedule` says whether this validation was due, and not an extra one at the end of the run. With
         `--no-save` only the best score is recorded. Only rank 0 writes, and yields `Saved`; all processes
         must call this together.
         """
         config = self.parts.recipe.checkpoint
         score = metrics.get(config.best_metric)
-        is_best = self._record_score(score)
+        is_best = self._record_score(score, on_schedule)
         if not config.save:
             return
         # Everything that changes from update to update must be in the state, or a continued run would
@@ -109,11 +112,12 @@ class CheckpointWriter:
                 ) from None
             yield Saved(self.parts.state.step, path, is_best)
 
-    def _record_score(self, score: float | None) -> bool:
+    def _record_score(self, score: float | None, on_schedule: bool) -> bool:
         """Record the score of a validation in the state of the run, and return whether it is the best so far.
 
-        A better score replaces the best one, and any other is counted as a validation without improvement
-        (for `--patience`). If `score` is None, nothing is recorded and False is returned.
+        A better score replaces the best one. Any other is counted as a validation without improvement (for
+        `--patience`) if the validation was due, as `on_schedule` says. If `score` is None, nothing is
+        recorded and False is returned.
         """
         if score is None:
             return False
@@ -127,7 +131,8 @@ class CheckpointWriter:
         if improved:
             self.parts.state.best_score = score
             self.parts.state.validations_since_best = 0
-        else:
+        # A run that is trained in several parts must not end earlier than one that is trained in one.
+        elif on_schedule:
             self.parts.state.validations_since_best += 1
         return improved
 

@@ -371,7 +371,7 @@ class Trainer:
         """Validate the model, save a checkpoint, and yield the events of both.
 
         `on_schedule` is false for the extra validation at the end of a run, which does not change the
-        learning rate of reduce_lr_on_plateau. Raises MasscliError, and saves nothing, if a metric is not
+        learning rate of reduce_lr_on_plateau and does not count for `--patience`. Raises MasscliError, and saves nothing, if a metric is not
         finite.
 
         A signal interrupts the validation, and a checkpoint without metrics is saved at once. If the
@@ -459,7 +459,7 @@ class Trainer:
             record_validation(
                 self.state, metrics[best_metric], self.recipe.optim, lower
             )
-        yield from self.writer.save(metrics)
+        yield from self.writer.save(metrics, on_schedule)
 
     def _expected_values(self) -> dict[str, tuple[float, float]]:
         """Return the lowest and the highest value that `--expected-curve` gives after this update, by metric.

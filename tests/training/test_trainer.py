@@ -431,6 +431,23 @@ def test_patience_counts_validations_and_survives_a_restart(
     assert (end(again).step, len(again)) == (6, 1)
 
 
+def test_patience_does_not_count_the_extra_validations_of_a_run_in_parts(
+    toy: Path, tmp_path: Path
+) -> None:
+    """Validations are due after updates 4, 8 and 12, and none is better than the first: the run ends after 12 in parts, too."""
+    changes = (
+        *STILL,
+        "checkpoint.patience=2",
+        "valid.validate_interval_updates=4",
+    )
+    for last_update, stops_at in ((5, 5), (6, 6), (7, 7), (50, 12)):
+        events = train(
+            recipe(toy, tmp_path, *changes, f"train.max_update={last_update}")
+        )
+        assert end(events).step == stops_at
+    assert end(events).reason == "no better loss in 2 validations"
+
+
 # -- the gradient --------------------------------------------------------------------------------------------------------------------------
 
 EXACT = ("model.dropout=0", "optim.clip_norm=0", "optim.adam_eps=0.1")
