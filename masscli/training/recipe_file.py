@@ -13,10 +13,17 @@ from masscli.text.corpus import read_regular_text
 def read_toml(path: Path) -> dict[str, Any]:
     """Return the contents of a TOML file as nested dictionaries; a folder, such as a run, has recipe.toml.
 
-    Raises MasscliError if the file does not exist, or is not TOML in UTF-8.
+    Raises MasscliError if the file does not exist, as in a run that was imported, or is not TOML in UTF-8.
     """
     if path.is_dir():
-        path = path / "recipe.toml"
+        folder, path = path, path / "recipe.toml"
+        checkpoints = folder / "checkpoints"
+        if not path.exists() and checkpoints.is_dir():
+            raise MasscliError(
+                f"{folder}: has no recipe.toml, which only training writes: "
+                "it was imported, averaged, exported or copied",
+                f"--init-from {folder} trains from its weights; each folder in {checkpoints} has settings",
+            )
     try:
         return parse_toml(read_regular_text(path))
     except (FileNotFoundError, NotADirectoryError):

@@ -371,8 +371,8 @@ class Trainer:
         """Validate the model, save a checkpoint, and yield the events of both.
 
         `on_schedule` is false for the extra validation at the end of a run, which does not change the
-        learning rate of reduce_lr_on_plateau and does not count for `--patience`. Raises MasscliError, and saves nothing, if a metric is not
-        finite.
+        learning rate of reduce_lr_on_plateau and does not count for `--patience`. Raises MasscliError, and
+        saves nothing, if a metric is not finite.
 
         A signal interrupts the validation, and a checkpoint without metrics is saved at once. If the
         signal lets the run continue, the validation starts again; otherwise it remains

@@ -54,3 +54,12 @@ def test_a_run_can_be_named_in_place_of_its_recipe(tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
     with pytest.raises(MasscliError, match=r"none/recipe\.toml: there is no such file"):
         read_toml(tmp_path / "none")
+    # As an import, an average or a copied checkpoint is.
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    with pytest.raises(
+        MasscliError, match=r"run: has no recipe\.toml, which only training writes"
+    ) as caught:
+        read_toml(tmp_path / "run")
+    assert str(caught.value.hint).startswith(
+        f"--init-from {tmp_path / 'run'} trains from its weights"
+    )
