@@ -7,15 +7,14 @@ from collections.abc import Iterable
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.core.errors import MasscliError
 from masscli.objectives.input_kinds import languages_of
-from masscli.objectives.shared.table_options import TableOptions
-from masscli.objectives.write.options import ConditionalGenerationOptions
 
 
 def untrained_languages(checkpoint: Checkpoint, languages: Iterable[str]) -> list[str]:
     """Return those of `languages` that neither the run nor those it began with (--init-from) learned from.
 
     The vocabulary of a run has all languages of its data folder, of which the run may have read a few.
-    The list is empty if nobody knows, because weights were imported or an earlier run is not here any more.
+    The list is empty if nobody knows, because weights were imported, an earlier run is not here any more, or
+    the task of a plug-in does not say which language it reads.
     """
     untrained = list(dict.fromkeys(languages))
     runs, seen = [checkpoint], {checkpoint.path.resolve()}
@@ -25,6 +24,8 @@ def untrained_languages(checkpoint: Checkpoint, languages: Iterable[str]) -> lis
         if not run.state.data_fingerprint:
             return []
         trained = _stream_languages(run)
+        if trained is None:
+            return []
         untrained = [language for language in untrained if language not in trained]
         for path in (run.recipe.init_from, run.recipe.init_decoder_from):
             if path is None:
@@ -48,13 +49,17 @@ def tells_languages_apart(checkpoint: Checkpoint) -> bool:
     return framing.language_tag or bool(framing.languages) or has_two_vocabularies
 
 
-def _stream_languages(checkpoint: Checkpoint) -> set[str]:
-    """Return the languages of all streams of a run."""
+def _stream_languages(checkpoint: Checkpoint) -> set[str] | None:
+    """Return the languages of all streams of a run, or None if one of its tasks does not say its own."""
     languages: set[str] = set()
     for stream in checkpoint.recipe.stream.values():
         options = stream.objective
-        if isinstance(options, TableOptions | ConditionalGenerationOptions):
-            languages.add(options.language)
-        else:
+        if not options.input_kind.is_table:
             languages.update(languages_of([stream.dataset]))
+            continue
+        # The name of a table is none of a language. All tasks of masscli have this option; a plug-in may not.
+        language = getattr(options, "language", "")
+        if not language:
+            return None
+        languages.add(language)
     return languages

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -10,6 +12,9 @@ import masscli
 from masscli.__main__ import run
 from masscli.api.trained_languages import untrained_languages
 from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.core.config import config
+from masscli.objectives.input_kinds import TABLE, InputKind
+from masscli.objectives.registry import ObjectiveConfig
 from tests.toy import recipe
 
 pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
@@ -86,6 +91,25 @@ def test_languages_of_earlier_runs_count(
     # A run that lies where the one lay that it began with.
     second.rename(first)
     assert untrained_languages(Checkpoint.open(first), ["en", "de"]) == ["en"]
+
+
+@config
+class OwnTask(ObjectiveConfig):
+    """A task over tables, as a plug-in may have: without an option for the language."""
+
+    name: str = "own"
+    input_kind: ClassVar[InputKind] = TABLE
+
+
+def test_nobody_knows_what_a_task_of_a_plug_in_reads(english: Path) -> None:
+    """The name of its table is not taken for a language."""
+    checkpoint = Checkpoint.open(english)
+    assert untrained_languages(checkpoint, ["en", "de"]) == ["de"]
+    stream = replace(
+        checkpoint.recipe.stream["one"], dataset="ratings", objective=OwnTask()
+    )
+    recipe = replace(checkpoint.recipe, stream={"own": stream})
+    assert untrained_languages(replace(checkpoint, recipe=recipe), ["en", "de"]) == []
 
 
 def test_languages_that_a_model_does_not_tell_apart_are_named(
