@@ -96,6 +96,8 @@ class RunState:
     pending_validation: Literal["", "scheduled", "final"] = ""
     """The validation of these weights that was interrupted by a signal and that a continued run catches
     up on: one that was due, or the extra one at the end of a run. Empty if there is none."""
+    valid_fingerprint: str = ""
+    """Fingerprint of the examples on which --best-checkpoint-metric was last measured; empty if on none."""
     best_score: float | None = None
     """Best value of --best-checkpoint-metric so far; None if no validation has produced one."""
     validations_since_best: int = 0

@@ -15,8 +15,9 @@ class KeptCheckpoints:
     """Keeps track of the checkpoints in the folder of a run, and removes those that need not be kept.
 
     `checkpoints` are those that exist when the run begins or continues, by step. `scores` has the value
-    of `config.best_metric` for each checkpoint, or None if it was saved without a validation. All
-    checkpoints are ranked by this metric, even if the run was started with another one.
+    of `config.best_metric` for each checkpoint, or None if it was saved without a validation, or if it was
+    measured on other examples than those of `valid_fingerprint`. All checkpoints are ranked by this metric,
+    even if the run was started with another one.
     """
 
     def __init__(
@@ -24,15 +25,17 @@ class KeptCheckpoints:
         folder: Path,
         config: CheckpointConfig,
         checkpoints: Mapping[int, Checkpoint] | None = None,
+        valid_fingerprint: str = "",
     ) -> None:
         self.folder = folder
         self.config = config
         self.scores: dict[int, float | None] = {}
         self.epoch_ends: set[int] = set()
         for step, saved in (checkpoints or {}).items():
-            self.add(
-                step, saved.metrics.get(config.best_metric), saved.state.ends_epoch
-            )
+            score = None
+            if saved.state.valid_fingerprint in ("", valid_fingerprint):
+                score = saved.metrics.get(config.best_metric)
+            self.add(step, score, saved.state.ends_epoch)
 
     def add(self, step: int, score: float | None, ends_epoch: bool) -> None:
         """Register a checkpoint that was saved after update `step`, with its score or None.

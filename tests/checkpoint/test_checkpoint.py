@@ -722,6 +722,30 @@ def test_another_metric_finds_its_best_among_what_is_kept(toy: Path, run: Path) 
     assert Checkpoint.open(run).metrics["mass.loss"] == min(scores.values())
 
 
+def test_scores_on_other_examples_are_not_compared(toy: Path, run: Path) -> None:
+    """A loss on one example says nothing about a loss on all; the first losses count again where all are measured again."""
+    scores = [
+        Checkpoint.open(path).metrics["loss"]
+        for path in saved_checkpoints(run).values()
+    ]
+    told = "validation is on other examples than so far"
+    one = recipe(toy, run, "valid.max_valid_rows=1", "train.max_update=11")
+    trainer, notes = build(one)
+    assert told in " ".join(notes)
+    assert (trainer.state.best_score, trainer.state.validations_since_best) == (None, 0)
+    list(trainer.run())
+    assert Checkpoint.open(run).state.step == 11
+    assert not any(told in note for note in build(one)[1])
+
+    trainer, notes = build(recipe(toy, run))
+    assert told in " ".join(notes)
+    assert trainer.state.best_score == min(scores)
+    # Where nothing is measured, nothing is forgotten.
+    trainer, notes = build(recipe(toy, run, "valid.disable_validation=true"))
+    assert told not in " ".join(notes)
+    assert trainer.state.best_score is not None
+
+
 def command(run: Recipe, path: Path, *args: str) -> int:
     """`masscli finetune` with that recipe, without its rate and its warm-up."""
     raw = to_dict(run)

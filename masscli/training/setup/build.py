@@ -43,6 +43,7 @@ from masscli.training.setup.notes import (
     note_best_metric,
     note_data,
     note_export,
+    note_other_examples,
     note_untrained_streams,
 )
 from masscli.training.setup.rate_notes import (
@@ -137,14 +138,20 @@ def build(
     )
     validator, warnings = build_validator(recipe, objectives, context, framing)
     warnings += note_best_metric(recipe, validator)
+    # Without any validation, the scores so far stay what they are.
+    measured_on = state.valid_fingerprint
+    if validator:
+        measured_on = context.valid_fingerprint(recipe)
+    notes += note_other_examples(state, measured_on)
     kept = KeptCheckpoints(
-        folder / "checkpoints", recipe.checkpoint, checkpoints.by_step
+        folder / "checkpoints", recipe.checkpoint, checkpoints.by_step, measured_on
     )
     parts = RunParts(recipe, folder, train_step, streams, tokenizer, optimizer, state)
     trainer = Trainer(parts, validator, kept, frozen_rows)
     # The folder is changed last, when no more errors are possible.
     if last is not None and not dry_run:
-        repair_links(folder, recipe, last, kept.scores)
+        repair_links(folder, recipe, last, kept.scores, measured_on)
+    state.valid_fingerprint = measured_on
     if last is not None:
         restore_optimizer_state(
             optimizer, parts.parameter_names, last.optimizer_state()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from masscli.checkpoint.checkpoint import RunState
 from masscli.checkpoint.convert.model_config import find_export_obstacle
 from masscli.data.batches.framing import Framing
 from masscli.data.storage.data_folder import DataFolder
@@ -67,6 +68,19 @@ def note_best_metric(recipe: Recipe, validator: Validator) -> list[str]:
     return [
         "the best checkpoint is chosen by the loss on sources that the model makes itself, "
         "which copying lowers; rather --eval-roundtrip --best-metric roundtrip"
+    ]
+
+
+def note_other_examples(state: RunState, valid_fingerprint: str) -> list[str]:
+    """Return a note if a continued run is validated on other examples than so far; else an empty list.
+
+    `state` is that of its last checkpoint, and `valid_fingerprint` that of the examples from now on.
+    """
+    if state.best_score is None or state.valid_fingerprint in ("", valid_fingerprint):
+        return []
+    return [
+        "validation is on other examples than so far: the best checkpoint is chosen among later ones, and "
+        "--patience begins anew"
     ]
 
 

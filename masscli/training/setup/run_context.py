@@ -17,7 +17,7 @@ from masscli.core import distributed
 from masscli.core.errors import MasscliError
 from masscli.data.storage.data_folder import DataFolder
 from masscli.data.storage.verification import open_verified
-from masscli.training.recipe import StreamConfig
+from masscli.training.recipe import Recipe, StreamConfig
 
 
 class RunCheckpoints(NamedTuple):
@@ -125,25 +125,41 @@ class RunContext:
         # A dictionary drops what occurs twice and keeps the order, on which language ids depend.
         return tuple(dict.fromkeys(languages))
 
-    def data_fingerprint(self, streams: Mapping[str, StreamConfig]) -> str:
-        """Return a hash of the training examples in all data folders of a run.
+    def data_fingerprint(
+        self, streams: Mapping[str, StreamConfig], split: str = "train"
+    ) -> str:
+        """Return a hash of the examples of a split in all data folders of a run.
 
         It does not depend on where the folders are.
         """
-        main = self.data.manifest.split_fingerprint("train")
+        main = self.data.manifest.split_fingerprint(split)
         # A run that reads one folder has the fingerprint of that folder.
         others = {}
         for name, stream in streams.items():
             if stream.data_dir is not None:
                 others[name] = self.open_data(
                     stream.data_dir
-                ).manifest.split_fingerprint("train")
+                ).manifest.split_fingerprint(split)
         if not others:
             return main
         # Sorted by the names of streams, since their order does not change what is read.
         return hashlib.sha256(
             json.dumps([main, sorted(others.items())]).encode()
         ).hexdigest()
+
+    def valid_fingerprint(self, recipe: Recipe) -> str:
+        """Return a hash of the examples on which --best-checkpoint-metric is measured.
+
+        Scores of checkpoints can be compared only if it is the same.
+        """
+        valid = recipe.valid
+        split, *others = valid.valid_subset
+        # The metrics of further splits begin with the name of the split.
+        prefix, _, _ = recipe.checkpoint.best_metric.partition(".")
+        if prefix in others:
+            split = prefix
+        examples = [self.data_fingerprint(recipe.stream, split), valid.max_valid_rows]
+        return hashlib.sha256(json.dumps(examples).encode()).hexdigest()
 
 
 def _open_data(data_dir: Path, verify: bool) -> DataFolder:

@@ -190,18 +190,27 @@ def check_same_run(
 
 
 def repair_links(
-    save_dir: Path, recipe: Recipe, last: Checkpoint, scores: Mapping[int, float | None]
+    save_dir: Path,
+    recipe: Recipe,
+    last: Checkpoint,
+    scores: Mapping[int, float | None],
+    valid_fingerprint: str,
 ) -> None:
     """Update the links `last` and `best` of a run, in case it was killed between a save and the links.
 
     `last` is the checkpoint to continue from. `scores` are the values of --best-checkpoint-metric by
-    step. If the run had another metric before, the best score in `last.state` is replaced by the best
-    of these, and the counts of validations without a better score are reset.
+    step, on the examples of `valid_fingerprint`. If the run had another metric or other examples before,
+    the best score in `last.state` is replaced by the best of these, and the counts of validations without a
+    better score are reset.
     """
     metric = recipe.checkpoint.best_metric
     ranked = saving.rank_steps(scores, lower_is_better(metric))
-    # The stored best score is of another metric, so patience is reset.
-    if metric != last.recipe.checkpoint.best_metric:
+    is_comparable = (
+        metric == last.recipe.checkpoint.best_metric
+        and last.state.valid_fingerprint in ("", valid_fingerprint)
+    )
+    # The stored best score is of another measurement, so patience is reset.
+    if not is_comparable:
         last.state.best_score = scores[ranked[0]] if ranked else None
         last.state.validations_since_best = 0
         last.state.plateau_best = None
