@@ -8,16 +8,14 @@ the reader of a pipe has gone.
 from __future__ import annotations
 
 import gc
-import io
 import os
 import sys
 import time
 from collections.abc import Sequence
-from typing import TextIO, cast
 
 from masscli.core import distributed
 from masscli.core.errors import DISK_ERRORS, MasscliError
-from masscli.core.message_stream import keep_messages_from_failing
+from masscli.core.standard_streams import replace_standard_streams
 from masscli.core.stopping import (
     end_on_signals,
     kill_children,
@@ -60,9 +58,7 @@ def main() -> None:
     """Run the command line of the process, and exit."""
     gc.set_threshold(GC_THRESHOLD)
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", ONEDNN_CACHE_CAPACITY)
-    replace_closed_streams()
-    write_utf8()
-    keep_messages_from_failing()
+    replace_standard_streams()
     # A process among several may wait for the others in C++, where only the default action ends it.
     if distributed.world_size == 1:
         stop_on_signals()
@@ -88,7 +84,6 @@ def run(args: Sequence[str]) -> int:
     except MasscliError as error:
         return _report_mistake(error)
     except BrokenPipeError:
-        abandon_stdout()
         return 141
     except OSError as error:
         if error.errno not in DISK_ERRORS:
@@ -135,8 +130,6 @@ def _report_mistake(error: MasscliError) -> int:
 
 def _report_disk_error(error: OSError, hint: str) -> int:
     """Print an error of the operating system about a file, and return the exit code."""
-    # What could not be written is lost, and must not be tried again.
-    abandon_stdout()
     message = str(error.strerror)
     if error.filename is not None:
         message = f"{error.filename}: {message}"
@@ -167,63 +160,6 @@ def _visible(line: str) -> str:
         else:
             shown.append(character.encode("unicode_escape").decode("ascii"))
     return "".join(shown)
-
-
-class ClosedOutput(io.TextIOBase):
-    """Replaces a standard output that the caller has closed, so that commands without results can run."""
-
-    @property
-    def buffer(self) -> ClosedOutput:
-        """Return this object, which refuses bytes as well."""
-        return self
-
-    def write(self, content: str | bytes) -> int:
-        """Raise MasscliError, unless there is nothing to write."""
-        if content:
-            raise MasscliError(
-                "standard output is closed",
-                "leave it open, or send it to a file or /dev/null",
-            )
-        return 0
-
-
-def replace_closed_streams() -> None:
-    """Replace standard streams that the caller has closed, as in `masscli ... 2>&-`.
-
-    Python sets them to None, and `print(file=None)` would write messages among the results. The first
-    files opened would get their descriptors, and receive what libraries write to these.
-    """
-    streams = (sys.stdin, sys.stdout, sys.stderr)
-    for number, stream in enumerate(streams):
-        if stream is None:
-            # The lowest free number is that of the stream.
-            descriptor = os.open(os.devnull, os.O_RDWR)
-            if descriptor != number:
-                os.dup2(descriptor, number)
-                os.close(descriptor)
-    if sys.stdout is None:
-        sys.stdout = cast(TextIO, ClosedOutput())
-    if sys.stderr is None:
-        # It stays open until the process ends.
-        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
-
-
-def write_utf8() -> None:
-    """Write results in UTF-8 in any locale."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # The name of a file may consist of any bytes.
-        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
-
-
-def abandon_stdout() -> None:
-    """Drop the buffered output that standard output can no longer take.
-
-    Otherwise Python would try to write it again at exit, and report an error.
-    """
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

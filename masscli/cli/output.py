@@ -102,8 +102,7 @@ def writer(path: Path, flag: str = "--output") -> Iterator[Callable[[str], objec
     OSError for other reasons, such as missing permissions.
     """
     if str(path) == "-":
-        with naming_full_file(Path("standard output")):
-            yield lambda text: _write_at_once(sys.stdout.buffer, text)
+        yield lambda text: _write_at_once(sys.stdout.buffer, text)
         return
     is_device = path.exists() and not path.is_file()
     with naming_full_file(path), ExitStack() as stack:

@@ -58,3 +58,9 @@ def cannot_be_written(
     if number in NO_ROOM or hint is None:
         hint = DISK_ERRORS.get(number)
     return MasscliError(f"{place}: cannot be written ({reason})", hint)
+
+
+def cannot_be_read(place: str, error: OSError) -> MasscliError:
+    """Return the error that `place`, an open file as the user named it, cannot be read."""
+    hint = DISK_ERRORS.get(error.errno or 0, "give a file that can be read")
+    return MasscliError(f"{place}: cannot be read ({error.strerror or error})", hint)

@@ -21,7 +21,7 @@ from typing import BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from masscli.core.errors import MasscliError
+from masscli.core.errors import MasscliError, cannot_be_read
 from masscli.core.files import read_regular, sha256_of
 from masscli.core.listing import list_some
 from masscli.text.compressed import open_xz, open_zstd
@@ -148,7 +148,7 @@ def read_block(file: BinaryIO, size: int, path: Path) -> bytes:
     """Read up to `size` bytes from an open file, or all if `size` is -1.
 
     Fewer bytes are returned if a pipe or a terminal has no more yet, so that a line need not wait for the
-    next. Raises MasscliError, which names `path`, if a compressed file is damaged.
+    next. Raises MasscliError, which names `path`, if a compressed file is damaged, or if reading fails.
     """
     try:
         if size > 0 and isinstance(file, io.BufferedReader):
@@ -159,6 +159,9 @@ def read_block(file: BinaryIO, size: int, path: Path) -> bytes:
             f"{display_path(path)}: not a whole {COMPRESSIONS.get(path.suffix, 'gzip')} file ({error})",
             "compress or fetch it again",
         ) from None
+    except OSError as error:
+        # Python names a file that cannot be opened, but not an open one that cannot be read.
+        raise cannot_be_read(display_path(path), error) from None
 
 
 def read_range(path: Path, offset: int, size: int) -> bytes:

@@ -7,6 +7,7 @@ import select
 import subprocess
 import sys
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -84,10 +85,112 @@ def test_without_stdout_a_file_is_still_written(
     assert (tmp_path / "out").read_text().count("\n") == 2
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize(
+    "command",
+    [
+        "--version",
+        "score --help",
+        "recipe list",
+        "score text --ref text",
+        "generate RUN --input text",
+    ],
+)
+def test_a_standard_output_without_room_is_named(
+    command: str, run_folder: Path, tmp_path: Path, preloaded: Preloaded
+) -> None:
+    """A full disk behind `> file` does not say which file it is."""
+    (tmp_path / "text").write_text("bab\n")
+    arguments = command.replace("RUN", str(run_folder)).split()
+    with open("/dev/full", "wb") as full:
+        done = run_preloaded(preloaded, arguments, tmp_path, stdout=full)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-2:] == [
+        "error: standard output: cannot be written (No space left on device)",
+        "hint: make room, then run the same command again",
+    ]
+
+
+def test_streams_that_are_open_for_something_else_are_named(
+    tmp_path: Path, preloaded: Preloaded
+) -> None:
+    """As by `1< file` instead of `1> file`."""
+    (tmp_path / "text").write_text("bab\n")
+    with open(tmp_path / "text", "rb") as stream:
+        command = ["score", "text", "--ref", "text"]
+        done = run_preloaded(preloaded, command, tmp_path, stdout=stream)
+    assert (done.returncode, done.stderr.splitlines()[-2:]) == (
+        2,
+        [
+            "error: standard output: cannot be written (Bad file descriptor)",
+            "hint: leave it open for writing, or send it to a file or /dev/null",
+        ],
+    )
+    with open(tmp_path / "out", "wb") as stream:
+        command = ["score", "-", "--ref", "text"]
+        done = run_preloaded(preloaded, command, tmp_path, stdin=stream)
+    assert (done.returncode, done.stderr.splitlines()) == (
+        2,
+        [
+            "error: -: cannot be read (Bad file descriptor)",
+            "hint: give a file that can be read",
+        ],
+    )
+
+
+def run_preloaded(
+    preloaded: Preloaded,
+    arguments: list[str],
+    place: Path,
+    stdin: BinaryIO | None = None,
+    stdout: BinaryIO | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run a command with its standard input or output connected to an open file."""
+    command = [str(preloaded.program), *arguments]
+    return subprocess.run(
+        command,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=place,
+    )
+
+
+def test_output_that_nobody_reads_yet_is_not_lost(
+    tmp_path: Path, preloaded: Preloaded
+) -> None:
+    """A pipe in non-blocking mode refuses what it has no room for."""
+    (tmp_path / "text").write_text("bab\n" * 50_000)
+    end, start = os.pipe()
+    os.set_blocking(start, False)
+    command = [str(preloaded.program), "score", "text", "--ref", "text"]
+    with subprocess.Popen(
+        [*command, "--metric", "accuracy", "--sentence-level"],
+        stdout=start,
+        stderr=subprocess.DEVNULL,
+        cwd=tmp_path,
+    ) as process:
+        os.close(start)
+        with open(end, "rb") as output:
+            # The pipe takes a part of the first write, and is full then.
+            select.select([output], [], [], 60)
+            assert output.read().count(b"\n") == 50_000
+        assert process.wait() == 0
+
+
+@pytest.mark.parametrize("is_blocking", [True, False], ids=["", "non-blocking"])
 @pytest.mark.parametrize("format", ["text", "jsonl"])
 def test_each_line_of_a_pipe_is_answered_at_once(
-    format: str, run_folder: Path, tmp_path: Path, preloaded: Preloaded
+    format: str,
+    is_blocking: bool,
+    run_folder: Path,
+    tmp_path: Path,
+    preloaded: Preloaded,
 ) -> None:
+    """A pipe in non-blocking mode has nothing to read between the lines, which is not its end."""
+    end, start = os.pipe()
+    os.set_blocking(end, is_blocking)
     command = [
         str(preloaded.program),
         "generate",
@@ -97,17 +200,17 @@ def test_each_line_of_a_pipe_is_answered_at_once(
     ]
     with subprocess.Popen(
         [*command, "--max-len-b", "3", "--format", format],
-        stdin=subprocess.PIPE,
+        stdin=end,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         cwd=tmp_path,
     ) as process:
-        assert process.stdin is not None and process.stdout is not None
+        os.close(end)
+        assert process.stdout is not None
         for _ in range(3):
-            process.stdin.write(b"bab\n")
-            process.stdin.flush()
+            os.write(start, b"bab\n")
             ready, _, _ = select.select([process.stdout], [], [], 60)
             assert ready
             assert os.read(process.stdout.fileno(), 1 << 16).count(b"\n") == 1
-        process.stdin.close()
+        os.close(start)
         assert process.wait() == 0
