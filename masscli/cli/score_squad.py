@@ -1,4 +1,8 @@
-"""`masscli score --metric squad`: evaluate answers as SQuAD's official scripts do."""
+"""`masscli score --metric squad`: evaluate answers as SQuAD's official scripts do.
+
+There is one script for version 1.1 and one for 2.0, and their rules differ. Those of 2.0 are used if the file
+of questions says that it is of version 2, or if a question has no answer.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from masscli.core.errors import MasscliError
 from masscli.data.formats.json_text import JSONL_HINT, json_lines, parse_json_at
 from masscli.metrics import Score
 from masscli.metrics.config import ScoreConfig
+from masscli.metrics.squad import Question, evaluate_squad
 from masscli.text.corpus import iter_lines
 from masscli.version import __version__
 
@@ -23,25 +28,17 @@ def score_squad(
 
     `references` is one file in SQuAD's format. Raises MasscliError for options that do not suit this metric.
     """
-    from masscli.data.formats.squad import read_squad
-    from masscli.metrics.squad import Question, evaluate_squad
-
     _check_alone(options, references)
     reference = references[0]
-    questions, has_unanswerable = [], False
-    # The official scripts compare texts, and do not mind where in the paragraph an answer is said to be.
-    for record in read_squad(reference, check_answers=False):
-        questions.append(Question(record.texts["id"], tuple(record.lists["answers"])))
-        has_unanswerable = has_unanswerable or bool(record.numbers["impossible"][0])
+    questions, is_v2, is_clear = _read_questions(reference)
     probabilities = None
     if options.na_prob is not None:
-        if not has_unanswerable:
+        if not is_v2:
             raise MasscliError(
                 f"--na-prob: all questions of {reference} have answers", "leave it out"
             )
         probabilities = _read_probabilities(options.na_prob)
-    # Only SQuAD 2.0 has questions without an answer.
-    version = "2.0" if has_unanswerable else "1.1"
+    version = "2.0" if is_v2 else "1.1"
     signature = (
         f"squad:{version}|missing:{options.missing}|version:masscli-{__version__}"
     )
@@ -59,11 +56,15 @@ def score_squad(
         values = evaluate_squad(
             questions,
             answers,
-            has_unanswerable,
+            is_v2,
             probabilities,
             options.na_prob_thresh,
             missing_is_wrong,
         )
+        if not is_clear:
+            _warn_of_other_rules(
+                reference, questions, answers, missing_is_wrong, values
+            )
         scores[str(path)] = [
             Score(name, values[name], signature) for name in ("exact", "f1")
         ]
@@ -75,6 +76,43 @@ def score_squad(
         print(_listing(values))
         print(signature)
     return scores
+
+
+def _read_questions(path: Path) -> tuple[list[Question], bool, bool]:
+    """Return the questions of a file, whether the rules of 2.0 are used, and whether this is clear.
+
+    It is not if the file names no version and all its questions have answers.
+    """
+    # Imported only now, because other metrics do not need it.
+    from masscli.data.formats.squad import read_squad_to_score
+
+    stated_version, records = read_squad_to_score(path)
+    questions = []
+    for record in records:
+        questions.append(Question(record.texts["id"], tuple(record.lists["answers"])))
+    has_unanswerable = any(record.numbers["impossible"][0] for record in records)
+    is_v2 = has_unanswerable or stated_version.lower().lstrip("v").startswith("2")
+    return questions, is_v2, is_v2 or bool(stated_version)
+
+
+def _warn_of_other_rules(
+    reference: Path,
+    questions: Sequence[Question],
+    answers: Mapping[str, str],
+    missing_is_wrong: bool,
+    values: Mapping[str, float],
+) -> None:
+    """Print a warning if the rules of SQuAD 2.0 give other scores than `values`, which are those of 1.1."""
+    others = evaluate_squad(
+        questions, answers, v2=True, missing_is_wrong=missing_is_wrong
+    )
+    if any(others[name] != values[name] for name in ("exact", "f1")):
+        print(
+            f"warning: {reference} does not say which version of SQuAD it is, and each of its questions has "
+            f"an answer, so that the rules of 1.1 are used; those of 2.0 give exact = {others['exact']:.2f}, "
+            f'f1 = {others["f1"]:.2f} (a file with "version": "v2.0" beside "data" is scored by them)',
+            file=sys.stderr,
+        )
 
 
 def _check_alone(options: ScoreConfig, references: Sequence[Path]) -> None:

@@ -739,6 +739,81 @@ def test_the_answer_to_a_single_question_may_be_a_line_of_jsonl(
     assert "exact = 100.00" in " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.parametrize(
+    ("version", "rules", "f1"),
+    [
+        ("v2.0", "2.0", 100.0),
+        ("2.0", "2.0", 100.0),
+        ("1.1", "1.1", 0.0),
+        (None, "1.1", 0.0),
+    ],
+)
+def test_the_version_of_a_squad_file_decides_between_its_rules(
+    version: str | None,
+    rules: str,
+    f1: float,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Part of a 2.0 file may have no question without an answer.
+
+    Only 2.0 gives an answer of no words an F1 of 1. Its exact match is 1 by both.
+    """
+    question = {
+        "id": "q",
+        "question": "?",
+        "answers": [{"text": "the", "answer_start": 0}],
+    }
+    content: dict[str, object] = {
+        "data": [{"paragraphs": [{"context": "the", "qas": [question]}]}]
+    }
+    if version is not None:
+        content["version"] = version
+    gold = tmp_path / "dev.json"
+    gold.write_text(json.dumps(content))
+    told = save(tmp_path / "told.json", ['{"q": "a"}'])
+    assert run(["score", str(told), "--ref", str(gold), "-m", "squad"]) == 0
+    out, err = capsys.readouterr()
+    assert f"squad:{rules}|" in out
+    assert f"f1 = {f1:.2f}" in " ".join(out.split())
+    is_told = (
+        f"warning: {gold} does not say which version of SQuAD it is, and each of its questions has an answer, "
+        "so that the rules of 1.1 are used; those of 2.0 give exact = 100.00, f1 = 100.00"
+    ) in err
+    assert is_told == (version is None)
+
+
+def test_probabilities_of_no_answer_suit_a_part_of_squad_2_without_such_questions(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    question = {
+        "id": "q",
+        "question": "?",
+        "answers": [{"text": "dog", "answer_start": 0}],
+    }
+    paragraph = {"context": "dog", "qas": [question]}
+    gold = tmp_path / "dev.json"
+    gold.write_text(
+        json.dumps({"version": "v2.0", "data": [{"paragraphs": [paragraph]}]})
+    )
+    told = save(tmp_path / "told.json", ['{"q": "dog"}'])
+    odds = save(tmp_path / "odds.json", ['{"q": 0.7}'])
+    command = [
+        "score",
+        str(told),
+        "--ref",
+        str(gold),
+        "-m",
+        "squad",
+        "--na-prob",
+        str(odds),
+    ]
+    assert run([*command, "--na-prob-thresh", "0.5"]) == 0
+    assert "best_exact = 100.00 best_exact_thresh = 0.7" in " ".join(
+        capsys.readouterr().out.split()
+    )
+
+
 def test_answers_to_other_questions_and_two_answers_to_one_are_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,7 +6,7 @@ A file is one object, as it is distributed, or has an object with a question in 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,20 +29,41 @@ _ROW_HINT = (
 )
 
 
-def read_squad(
-    path: Path, bad_rows: BadRows | None = None, *, check_answers: bool = True
-) -> Iterator[Record]:
+def read_squad(path: Path, bad_rows: BadRows | None = None) -> Iterator[Record]:
     """Yield a record for every question, with its answers and the character at which each answer starts.
 
-    A broken question is a bad row, which raises MasscliError if `bad_rows` is None. With `check_answers`, a
-    question is also broken if an answer is blank, or not in the context where the file says it is; the
-    official score does not check it. Raises MasscliError if the file around the questions is broken.
+    A broken question is a bad row, which raises MasscliError if `bad_rows` is None. A question is also broken
+    if an answer is blank, or not in the context where the file says it is. Raises MasscliError if the file
+    around the questions is broken.
     """
-    bad_rows = bad_rows or BadRows()
+    _, paragraphs = _read_file(path)
+    yield from _read_questions(path, paragraphs, bad_rows or BadRows(), True)
+
+
+def read_squad_to_score(path: Path) -> tuple[str, list[Record]]:
+    """Return the version that a file gives itself, such as "v2.0", and a record for every question.
+
+    The version is empty if the file has none. As in the official score, it does not matter whether an answer
+    is in the context. Raises MasscliError if the file or a question is broken.
+    """
+    version, paragraphs = _read_file(path)
+    return version, list(_read_questions(path, paragraphs, BadRows(), False))
+
+
+def _read_questions(
+    path: Path,
+    paragraphs: Iterable[Mapping[str, Any]],
+    bad_rows: BadRows,
+    check_answers: bool,
+) -> Iterator[Record]:
+    """Yield a record for every question of the paragraphs of a file; a broken question is a bad row.
+
+    With `check_answers`, a question is also broken if an answer is not in the context where it should be.
+    """
     ids: set[str] = set()
     file = display_path(path)
     number = 0
-    for paragraph in _paragraphs(path):
+    for paragraph in paragraphs:
         for question in paragraph["qas"]:
             number += 1
             name = number
@@ -65,16 +86,22 @@ def read_squad(
                 yield record
 
 
-def _paragraphs(path: Path) -> Iterator[Mapping[str, Any]]:
-    """Yield each paragraph of a file: an object with the text `context` and the list `qas` of its questions.
+def _read_file(path: Path) -> tuple[str, Iterable[Mapping[str, Any]]]:
+    """Return the version that a file gives itself, or an empty text, and its paragraphs.
 
-    Raises MasscliError if the file is not JSON, or has another form.
+    A paragraph is an object with the text `context` and the list `qas` of its questions. Raises MasscliError
+    if the file is not JSON, or, also while the paragraphs are read, if it has another form.
     """
     text = corpus.read_text(path)
     if _begins_with_question(text.split("\n", 1)[0]):
-        yield from _rows(path)
-        return
+        return "", _rows(path, text)
     content = parse_json_at(display_path(path), text, _HINT)
+    version = content.get("version") if isinstance(content, dict) else None
+    return str(version or ""), _paragraphs(path, content)
+
+
+def _paragraphs(path: Path, content: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield each paragraph of the content of a file. Raises MasscliError if it has another form."""
     try:
         for article in _require_list(content["data"]):
             for paragraph in _require_list(article["paragraphs"]):
@@ -101,14 +128,14 @@ def _begins_with_question(line: str) -> bool:
     return isinstance(value, dict) and "context" in value
 
 
-def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
+def _rows(path: Path, text: str) -> Iterator[Mapping[str, Any]]:
     """Yield a paragraph with one question for each line of a file in JSONL.
 
     The answers of a line are lists of texts and of starts, both of which are empty if there is no answer.
-    Raises MasscliError for a line of another form.
+    `text` is that of the file. Raises MasscliError for a line of another form.
     """
     name = display_path(path)
-    for number, row in json_lines(corpus.iter_lines(path), name):
+    for number, row in json_lines(corpus.split_lines(text), name):
         question = parse_json_at(f"{name}:{number}", row, _HINT)
         try:
             answers = question["answers"]
