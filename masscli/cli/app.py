@@ -308,9 +308,14 @@ def _explain(error: typer.BadParameter, args: Sequence[str]) -> MasscliError:
     # classes cannot be named: older versions of typer take them from click, newer ones from a private module.
     if hasattr(error, "option_name"):
         # Imported only now, because most commands do not need the options of training.
-        from masscli.cli.unknown_flags import explain_unknown_flags
+        from masscli.cli.unknown_flags import SIBLINGS, explain_unknown_flags
 
-        explained = explain_unknown_flags(args, *_known_parameters(args))
+        flags_of_sibling: set[str] = set()
+        if args[0] in SIBLINGS:
+            flags_of_sibling, _ = _known_parameters([SIBLINGS[args[0]][0]])
+        explained = explain_unknown_flags(
+            args, *_known_parameters(args), flags_of_sibling
+        )
         if explained is not None:
             return explained
     line = " ".join(error.format_message().split()).rstrip(".")

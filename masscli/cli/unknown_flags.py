@@ -12,16 +12,28 @@ CONVERT_HINT = (
     "masscli convert-command 'fairseq-train ...' converts a whole command line"
 )
 
+SIBLINGS = {
+    "interactive": (
+        "generate",
+        "interactive answers the lines of standard input; for a file: masscli generate RUN --input FILE",
+    )
+}
+"""For a command, another one whose flags users may try on it, with a hint that tells the two apart."""
+
 
 def explain_unknown_flags(
-    args: Sequence[str], known: Collection[str], arguments: Mapping[str, str]
+    args: Sequence[str],
+    known: Collection[str],
+    arguments: Mapping[str, str],
+    flags_of_sibling: Collection[str],
 ) -> MasscliError | None:
     """Return an error that lists every unknown flag in `args`, or None if there is none.
 
     `args` begins with the name of the command, and `known` are the flags that it has; `arguments` are its
-    positional arguments, with the words that stand for them in its help. Explained are flags of the command
-    written with _ for -, arguments written as flags, options of another objective, and flags of other
-    toolkits; of any other unknown flag, the most similar one of the command is named.
+    positional arguments, with the words that stand for them in its help. `flags_of_sibling` are the flags of
+    the command that SIBLINGS names for it. Explained are flags of the command written with _ for -, arguments
+    written as flags, options of another objective, and flags of the sibling and of other toolkits; of any
+    other unknown flag, the most similar one of the command is named.
     """
     from masscli.cli.foreign.table import explain_flag
     from masscli.cli.training_options import explain_unknown_option
@@ -41,6 +53,10 @@ def explain_unknown_flags(
         elif option is not None:
             lines.append(option.message)
             hints.append(option.hint or "")
+        elif own_name in flags_of_sibling:
+            sibling, hint = SIBLINGS[command]
+            lines.append(f"{name} is an option of masscli {sibling}")
+            hints.append(hint)
         elif foreign is not None:
             lines.append(foreign)
             hints.append(CONVERT_HINT)
@@ -49,8 +65,8 @@ def explain_unknown_flags(
     if not lines:
         return None
     # An error has one hint, which is that of the first flag that has one.
-    hint = next(filter(None, hints), f"masscli {command} --help")
-    return MasscliError("\n".join(lines), hint)
+    shown_hint = next(filter(None, hints), f"masscli {command} --help")
+    return MasscliError("\n".join(lines), shown_hint)
 
 
 def _similar_flag(name: str, known: Collection[str]) -> str:

@@ -212,6 +212,7 @@ def test_completion(typed: str, offered: list[str]) -> None:
     ("args", "lines"),
     [
         (["pretrian"], ["error: no command called 'pretrian', did you mean 'pretrain'?", "hint: masscli --help"]),
+        (["pre"], ["error: no command called 'pre', did you mean 'predict' or 'preprocess' or 'pretrain'?", "hint: masscli --help"]),
         (["--zzz"], ["error: no such option: --zzz", "hint: masscli --help"]),
         (["pretrain", "--objective", "mas"], ["error: --objective: no objective called 'mas', did you mean 'mass'?", PRETRAIN_HELP]),
         (["pretrain", "--objective", "nowhere:Mine"],
@@ -320,6 +321,14 @@ def test_all_misspelled_flags_are_named_with_the_most_similar_ones(
                 "error: --remove-bpe (of fairseq-generate): leave it out; pieces are joined to words in D- lines",
                 "error: --gen-subset is an option of masscli generate",
                 "hint: masscli convert-command 'fairseq-train ...' converts a whole command line",
+            ],
+        ),
+        (
+            ["interactive", "bin", "--input", "test.en", "--output=test.de"],
+            [
+                "error: --input is an option of masscli generate",
+                "error: --output is an option of masscli generate",
+                "hint: interactive answers the lines of standard input; for a file: masscli generate RUN --input FILE",
             ],
         ),
     ],

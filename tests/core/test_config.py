@@ -32,6 +32,7 @@ from masscli.core.config import (
     override,
     parse_value,
     refuse_misleading,
+    suggest,
     to_dict,
     to_toml,
 )
@@ -508,3 +509,10 @@ def test_options_without_effect_are_found_by_their_rules() -> None:
     ):
         refuse_misleading(find_unused(Search(topk=3)))
     assert "topk" in find_unused(Search(sampling=True))
+
+
+def test_a_word_that_begins_several_names_is_told_all_of_them() -> None:
+    """The most similar one comes first."""
+    known = ["loss_weight", "dataset", "data_dir"]
+    assert suggest("data", known) == ", did you mean 'dataset' or 'data_dir'?"
+    assert suggest("dataste", known) == ", did you mean 'dataset'?"

@@ -153,11 +153,6 @@ def explain_flag(name: str, value: str, command: str) -> str | None:
     for program in PROGRAMS_OF.get(command, ()):
         for flag in programs()[program].flags.values():
             if _normalize(flag.name) == _normalize(name):
-                # Its replacement may be an option that only `generate` has.
-                if flag.template is not None and flag.template.startswith(name):
-                    return (
-                        f"{name} is an option of masscli {programs()[program].command}"
-                    )
                 return f"{name} (of {program}): {flag.describe(value)}"
     return None
 

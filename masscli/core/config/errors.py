@@ -64,9 +64,13 @@ def join_key(prefix: str, key: str) -> str:
 def suggest(word: str, known: Sequence[str]) -> str:
     """Return the end of an error message about an unknown word.
 
-    It names the most similar known word, or lists all known words if none is similar.
+    It names the most similar known word and those that the unknown word begins, or lists all known words if
+    none is similar.
     """
     close_matches = difflib.get_close_matches(word, known, n=1)
-    if close_matches:
-        return f", did you mean {close_matches[0]!r}?"
-    return f" (known: {', '.join(sorted(known))})"
+    if not close_matches:
+        return f" (known: {', '.join(sorted(known))})"
+    # Such as data, which may be short for data_dir and for dataset.
+    longer = [name for name in sorted(known) if name.startswith(word)]
+    meant = dict.fromkeys([*close_matches, *longer])
+    return f", did you mean {' or '.join(map(repr, meant))}?"

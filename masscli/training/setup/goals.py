@@ -96,15 +96,17 @@ def _check_best_metric(recipe: Recipe, input_kinds: Sequence[InputKind]) -> None
         raise MasscliError(
             "--best-metric bleu needs a stream of pairs", "use --best-metric loss"
         )
+    option = "--eval-roundtrip" if valid.eval_roundtrip else "--best-metric roundtrip"
+    measures_roundtrip = valid.eval_roundtrip or metric == "roundtrip"
+    if measures_roundtrip and not any(kind.makes_sources for kind in input_kinds):
+        raise MasscliError(
+            f"{option} needs a stream of back-translation",
+            "add --auxiliary backtranslate, or train with --task backtranslate; else leave the option out",
+        )
     if metric == "roundtrip" and not valid.eval_roundtrip:
         raise MasscliError(
             "--best-metric roundtrip needs translations of the validation set there and back",
             "add --eval-roundtrip",
-        )
-    if valid.eval_roundtrip and not any(kind.makes_sources for kind in input_kinds):
-        raise MasscliError(
-            "--eval-roundtrip needs a stream of back-translation",
-            "add --task backtranslate, or leave it out",
         )
 
 

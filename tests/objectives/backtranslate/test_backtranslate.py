@@ -870,6 +870,21 @@ def test_mistakes(args: list[str], message: str, toy: Path) -> None:
     assert error.value.message == message
 
 
+@pytest.mark.parametrize(
+    ("option", "args"),
+    [("--eval-roundtrip", ["--eval-roundtrip"]), ("--best-metric roundtrip", ["--best-metric", "roundtrip"])],
+)  # fmt: skip
+def test_translation_there_and_back_needs_back_translation(
+    option: str, args: list[str], toy: Path
+) -> None:
+    with pytest.raises(MasscliError) as error:
+        recipe_of(str(toy), "--task", "translate", "-s", "en", "-t", "de", *args)
+    assert error.value.message == f"{option} needs a stream of back-translation"
+    assert error.value.hint == (
+        "add --auxiliary backtranslate, or train with --task backtranslate; else leave the option out"
+    )
+
+
 # -- retrieval ---------------------------------------------------------------------------------------------------------------------------
 
 
