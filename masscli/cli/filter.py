@@ -47,6 +47,7 @@ from masscli.core.config import (
     positive,
 )
 from masscli.core.errors import MasscliError
+from masscli.core.files import FileState, require_unchanged
 from masscli.text.corpus import iter_lines
 
 if TYPE_CHECKING:
@@ -195,9 +196,12 @@ def run(
     from masscli.data.prepare.pair_rules import KEPT
 
     _check_places(options, source, target)
+    # Reading gives better errors for what is missing.
+    inputs = [path for path in (source, target) if path.exists()]
+    states = {path: FileState.of(path) for path in inputs}
     verdicts, scores = _judge_all(options, source, target)
     _drop_low_scores(options, verdicts, scores)
-    _write(options, source, target, verdicts, scores)
+    _write(options, states, source, target, verdicts, scores)
     if KEPT not in verdicts:
         names = " and ".join(map(str, _kept_files(options)))
         print(f"warning: no pair is kept, and {names} are empty", file=sys.stderr)
@@ -312,12 +316,17 @@ def _drop_low_scores(
 
 def _write(
     options: FilterConfig,
+    states: Mapping[Path, FileState],
     source: Path,
     target: Path,
     verdicts: Sequence[str],
     scores: Mapping[int, PairScore],
 ) -> None:
-    """Write the kept lines of both files and, with --scores, a row for each pair; print a summary."""
+    """Write the kept lines of both files and, with --scores, a row for each pair; print a summary.
+
+    Raises MasscliError, and writes nothing, if the files are not in the given states, in which they were when
+    the pairs were judged.
+    """
     from masscli.data.prepare.pair_rules import KEPT
 
     examples: dict[str, list[str]] = {}
@@ -329,10 +338,11 @@ def _write(
         if options.scores is not None:
             table = stack.enter_context(writer(options.scores, "--scores"))
             table("line\tverdict\tscore\tforward\tbackward\n")
+        require_unchanged(states)
         # The files are read a second time, since the lines may be more than fit in memory.
         pairs = chain.from_iterable(_chunks(source, target))
-        for number, pair in enumerate(pairs):
-            verdict = verdicts[number]
+        # They may have grown even now, which is noticed at the end.
+        for number, (verdict, pair) in enumerate(zip(verdicts, pairs, strict=False)):
             if verdict == KEPT:
                 for write, line in zip(files, pair, strict=True):
                     write(f"{line}\n")
@@ -342,6 +352,7 @@ def _write(
                 )
             if table is not None:
                 table(_row(number, verdict, scores.get(number)))
+        require_unchanged(states)
     _report(verdicts, examples)
 
 

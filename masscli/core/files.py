@@ -17,11 +17,11 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, BinaryIO, NamedTuple
 
 from masscli.core.errors import NO_ROOM, MasscliError
 
@@ -41,6 +41,36 @@ def given_again(paths: Iterable[Path]) -> list[Path]:
             again.append(path)
         places.add(place)
     return again
+
+
+class FileState(NamedTuple):
+    """The size and the time of the last change of a file, which tell whether it has changed meanwhile."""
+
+    size: int
+    modified_ns: int
+
+    @classmethod
+    def of(cls, path: Path) -> FileState:
+        """Return the present state of a file. Raises OSError if there is none."""
+        status = path.stat()
+        return cls(status.st_size, status.st_mtime_ns)
+
+
+def require_unchanged(states: Mapping[Path, FileState]) -> None:
+    """Raise MasscliError if a file is no longer in the given state, because something writes to it.
+
+    It is for files that are read several times, and would be read as a mixture of two versions.
+    """
+    for path, state in states.items():
+        try:
+            is_same = FileState.of(path) == state
+        except OSError:
+            is_same = False
+        if not is_same:
+            raise MasscliError(
+                f"{path}: has changed while it was read",
+                "run the same command again when nothing writes to it",
+            )
 
 
 def read_regular(path: Path) -> bytes:

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masscli.core.errors import MasscliError, cannot_be_read
-from masscli.core.files import read_regular, sha256_of
+from masscli.core.files import FileState, read_regular, sha256_of
 from masscli.core.listing import list_some
 from masscli.text.compressed import open_xz, open_zstd
 
@@ -54,15 +54,15 @@ _SHOWN_NAMES = 8
 class FileScan:
     """Information about a text file from reading it once: checksum, sizes, and positions of lines.
 
-    It is used to detect whether a file has changed, and to find a line by its number. `size` is the
-    size of the file and `text_size` that of the decompressed text, both in bytes. `lines` is the number
+    It is used to detect whether a file has changed, and to find a line by its number. `state` is that of the
+    file when reading began, and `text_size` the size of the decompressed text in bytes. `lines` is the number
     of lines, `inner_returns` that of carriage returns that end none, and `bom` says whether there is a
     byte order mark. `offsets` holds the byte offsets in the decompressed text at which every
     LINE_STRIDE-th line starts, and last the offset at which the text ends.
     """
 
     path: Path
-    size: int
+    state: FileState
     sha256: str
     lines: int
     inner_returns: int
@@ -331,6 +331,8 @@ def scan_file(path: Path) -> FileScan:
         decode_utf8(block, path, newlines + 1, offset)
         if offset == 0:
             has_bom = block.startswith(BOM)
+            # Not before, because opening gives better errors for what is no file.
+            state = FileState.of(path)
         # Line n, from 0, starts after newline n - 1; keep those of every LINE_STRIDE-th line.
         newline_positions = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n"))
         first = (LINE_STRIDE - 1 - newlines) % LINE_STRIDE
@@ -349,7 +351,7 @@ def scan_file(path: Path) -> FileScan:
         all_offsets = np.append(all_offsets, offset)
     return FileScan(
         path=path,
-        size=path.stat().st_size,
+        state=state,
         # The checksum is that of the file as it is, compressed or not.
         sha256=sha256_of(path),
         lines=newlines + (last_byte != b"\n"),

@@ -304,3 +304,26 @@ def test_a_result_without_any_pair_is_reported(
     err = capsys.readouterr().err
     assert "warning: no pair is kept, and clean.en and clean.de are empty\n" in err
     assert read(place / "clean.en") == []
+
+
+@pytest.mark.parametrize("change", ["one more line\n", ""])
+def test_files_that_change_while_they_are_read_are_refused(
+    change: str,
+    place: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Lines are judged and copied in two readings, and the verdict on one must not be taken for another."""
+    write(place, long_pairs(30))
+
+    def change_meanwhile(*arguments: object) -> None:
+        (place / "noisy.en").write_text(change)
+        (place / "noisy.de").write_text(change)
+
+    monkeypatch.setattr("masscli.cli.filter._drop_low_scores", change_meanwhile)
+    assert run(COMMAND) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "error: noisy.en: has changed while it was read",
+        "hint: run the same command again when nothing writes to it",
+    ]
+    assert not list(place.glob("*clean*"))

@@ -157,7 +157,7 @@ def _input_entry(role: str, path: Path, scan: FileScan) -> InputEntry:
     return InputEntry(
         role=role,
         path=display_path(path),
-        size=scan.size,
+        size=scan.state.size,
         sha256=scan.sha256,
         lines=scan.lines,
     )

@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+from masscli.core.files import naming_full_file
 from masscli.core.listing import count_of
 from masscli.data.formats.registry import guess_format, read_as_text
 from masscli.data.prepare.chunks import text_bytes
@@ -23,7 +24,7 @@ def copy_stdin(inputs: RequestedInputs, copy: Path) -> RequestedInputs:
     """
     if not any(STDIN in requested.paths for requested in inputs.text):
         return inputs
-    with open(copy, "wb") as file:
+    with naming_full_file(copy), open(copy, "wb") as file:
         shutil.copyfileobj(corpus.open_bytes(STDIN), file, corpus.BLOCK_BYTES)
     text = []
     for requested in inputs.text:

@@ -86,6 +86,7 @@ def encode_part(settings: PreprocessConfig, progress: ProgressReporter) -> PartI
             write_pack(path, chunks, run.groups)
         for name in (MODEL_FILE, TOKENIZER_FILE):
             shutil.copyfile(run.folder / name, folder / name)
+        run.require_unchanged_inputs()
         # Written last, its existence says that the part is complete.
         info.write(folder)
         return info

@@ -26,7 +26,7 @@ import sentencepiece
 
 from masscli.core.config import to_dict
 from masscli.core.errors import MasscliError
-from masscli.core.files import flush_to_disk, sha256_of
+from masscli.core.files import flush_to_disk, require_unchanged, sha256_of
 from masscli.core.listing import count_of
 from masscli.data.prepare.chunks import bytes_in_chunks, cut_chunks, text_bytes
 from masscli.data.prepare.config import PreprocessConfig
@@ -142,6 +142,10 @@ class Run:
         version might write other bytes, which must not be mixed with these.
         """
         return f"{self.input_fingerprint} {__version__} {sentencepiece.__version__}"
+
+    def require_unchanged_inputs(self) -> None:
+        """Raise MasscliError if an input file has changed since it was scanned."""
+        require_unchanged({path: scan.state for path, scan in self.scans.items()})
 
     def scans_of(self, group: TextGroup) -> list[FileScan]:
         """Return the scan of each file of a group, in the order of its sides."""
@@ -399,6 +403,7 @@ def _encode(run: Run, state: ResumeState) -> None:
         flush_to_disk(log)
     # Which columns there are is known only when all tables have been read.
     _require_checked(run.config, checked)
+    run.require_unchanged_inputs()
     manifest = replace(
         describe_inputs(run, tokenizer.vocab.fingerprint), tables=tuple(tables)
     )

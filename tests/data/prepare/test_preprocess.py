@@ -842,6 +842,30 @@ def test_unequal_files(text: Path) -> None:
     assert not (text / "data").exists()
 
 
+def test_a_file_that_is_written_while_it_is_read_is_refused(
+    text: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lines that were there at first are half of the text, and not a fault of its writer."""
+    expected = contents(made(config(text, destdir=text / "reference")))
+    train = text / "train.en"
+    whole = train.read_text()
+    write_survey = pipeline.write_survey
+
+    def append_meanwhile(*arguments: Any) -> None:
+        write_survey(*arguments)
+        train.write_text(f"{whole}one more line\n")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "write_survey", append_meanwhile)
+        assert fails(config(text)) == (
+            f"{train}: has changed while it was read",
+            "run the same command again when nothing writes to it",
+        )
+    # What was encoded before the change still counts if the text is as it was.
+    train.write_text(whole)
+    assert contents(made(config(text))) == expected
+
+
 def test_undecodable_text(text: Path) -> None:
     lines = (text / "train.de").read_bytes().split(b"\n")
     lines[41] = b"sch\xf6n"
