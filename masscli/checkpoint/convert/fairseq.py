@@ -129,6 +129,10 @@ UNSUPPORTED_ARCHITECTURES = {
 """The same for architectures, by the beginning of their names."""
 
 
+_NUMBER_OF_PARTS = "model_parallel_size"
+"""fairseq's option for the number of processes, each with a file of its own, that share every weight."""
+
+
 def is_fairseq(content: Any) -> bool:
     """Return whether `content`, the mapping in a file, is a checkpoint or a state dict of fairseq.
 
@@ -226,11 +230,15 @@ def _check_request(request: ImportRequest, options: Mapping[str, Any]) -> None:
 def _options(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of a checkpoint in one dict, empty for a file without options.
 
-    They are the attributes of `args`, overridden by those of the sections `task` and `model` of `cfg`.
-    The option `task`, if present, is the name of the task that the model was trained on.
+    They are the attributes of `args`, overridden by those of the sections `task` and `model` of `cfg`, and
+    of its section `common` the number of files that a model is split into. The option `task`, if present,
+    is the name of the task that the model was trained on.
     """
     options = attributes(content.get("args"))
     sections = attributes(content.get("cfg"))
+    common = attributes(sections.get("common"))
+    if _NUMBER_OF_PARTS in common:
+        options[_NUMBER_OF_PARTS] = common[_NUMBER_OF_PARTS]
     task = attributes(sections.get("task"))
     options |= task
     options |= attributes(sections.get("model"))
@@ -241,7 +249,13 @@ def _options(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _refuse_unsupported(request: ImportRequest, options: Mapping[str, Any]) -> None:
-    """Raise MasscliError, which names the option, for a model with parts that masscli lacks."""
+    """Raise MasscliError, which names the option, for a model with parts that masscli lacks, or for a part."""
+    parts = options.get(_NUMBER_OF_PARTS, 1)
+    if parts != 1:
+        raise MasscliError(
+            f"{request.path}: holds one of {parts} parts of each weight (--model-parallel-size {parts})",
+            "join the parts into one model first",
+        )
     task, name = str(options.get("task")), architecture(request, options)
     unsupported = []
     if task in UNSUPPORTED_TASKS:

@@ -862,6 +862,28 @@ def test_a_shard_of_weights_is_recognized(tmp_path: Path) -> None:
         imported(path, tmp_path / "run")
 
 
+@pytest.mark.parametrize("where", ["args", "cfg"])
+def test_a_part_of_a_model_that_processes_share_is_recognized(
+    where: str, translation: dict[str, dict[str, Tensor]], tmp_path: Path
+) -> None:
+    path = save(tmp_path / "checkpoint_last-model_part-0.pt", translation)
+    content = torch.load(path, weights_only=False)
+    options = {**vars(content["args"]), "model_parallel_size": 1}
+    for size, message in ((1, None), (2, "one of 2 parts .*--model-parallel-size 2")):
+        options["model_parallel_size"] = size
+        content |= {"args": argparse.Namespace(**options), "cfg": None}
+        if where == "cfg":
+            of_model = {k: v for k, v in options.items() if "parallel" not in k}
+            common = {"model_parallel_size": size}
+            content |= {"args": None, "cfg": {"model": of_model, "common": common}}
+        torch.save(content, path)
+        if message is None:
+            imported(path, tmp_path / f"run{size}")
+            continue
+        with pytest.raises(MasscliError, match=message):
+            imported(path, tmp_path / f"run{size}")
+
+
 def test_an_old_bert_of_fairseq_is_not_taken_for_roberta(tmp_path: Path) -> None:
     state = stack_state(torch.randn(WORDS, DIM), 1, False, 20, True)
     names = {"encoder.lm_head_transform_weight.weight": torch.zeros(DIM, DIM)}

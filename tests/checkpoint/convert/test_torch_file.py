@@ -10,8 +10,10 @@ import pickle
 import subprocess
 import zipfile
 from collections import OrderedDict
-from pathlib import Path
-from typing import Any
+from datetime import UTC, datetime
+from pathlib import Path, PureWindowsPath
+from types import SimpleNamespace
+from typing import Any, Dict, Optional  # noqa: UP035 - omegaconf has these
 
 import numpy as np
 import pytest
@@ -100,6 +102,29 @@ def test_options_are_read_from_inert_objects(protocol: int, tmp_path: Path) -> N
     }
     assert attributes(content)["number"] == 0.25
     assert attributes(content["cfg"]) == {"layers": 5, "sizes": [1, 2]}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Node(ref_type=Optional[int], element_type=tuple[int, ...]),
+        Node(ref_type=Dict[str, Optional[int]], key_type=type(None)),
+        SimpleNamespace(layers=3),
+        PureWindowsPath("C:/runs"),
+        datetime.now(UTC),
+    ],
+    ids=["optional", "dictionary", "namespace", "path", "date"],
+)
+def test_plain_values_of_the_standard_library_do_not_prevent_reading(
+    value: object, tmp_path: Path
+) -> None:
+    """Metadata of omegaconf have types, and programs around fairseq save options as they have them."""
+    path = tmp_path / "model.pt"
+    torch.save({"args": argparse.Namespace(layers=3, value=value)}, path)
+    args = attributes(read_torch_file(path)["args"])
+    assert args["layers"] == 3
+    assert isinstance(args["value"], InertObject)
+    assert type(args["value"]).kind.endswith(type(value).__name__)
 
 
 class Calls:
