@@ -249,7 +249,10 @@ def _options(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _refuse_unsupported(request: ImportRequest, options: Mapping[str, Any]) -> None:
-    """Raise MasscliError, which names the option, for a model with parts that masscli lacks, or for a part."""
+    """Raise MasscliError, which names the option, for a model with parts that masscli lacks.
+
+    The same holds for a file with a part of each weight.
+    """
     parts = options.get(_NUMBER_OF_PARTS, 1)
     if parts != 1:
         raise MasscliError(

@@ -122,6 +122,8 @@ class ForeignModel:
     """The other program's default search, as fields of `GenerationConfig`; empty for masscli's defaults."""
     notes: Sequence[str]
     """Lines for the user, for example on the vocabulary and on tensors that were left out."""
+    heads: Mapping[str, Tensor] = field(default_factory=dict)
+    """The tensors of the heads of `streams`, by the name of the stream and of the tensor."""
 
 
 class TensorTable:

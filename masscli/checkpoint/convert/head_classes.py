@@ -8,6 +8,9 @@
     extract             ForQuestionAnswering        two scores of each state (--qa-head linear)
     choose              ForMultipleChoice           ELECTRA, DistilBERT: as above; others: as BERT
 
+XLM has one layer on the first state for texts, and calls the class of spans ForQuestionAnsweringSimple; its
+heads are imported, but XLM is not exported.
+
 This module does not import torch.
 """
 
@@ -22,8 +25,11 @@ from masscli.checkpoint.convert.families import Family
 TEXTS = "ForSequenceClassification"
 WORDS = "ForTokenClassification"
 SPANS = "ForQuestionAnswering"
+XLM_SPANS = "ForQuestionAnsweringSimple"
 CHOICES = "ForMultipleChoice"
-"""What follows the family's name in the names of the four kinds of classes."""
+SUFFIXES = (TEXTS, WORDS, SPANS, XLM_SPANS, CHOICES)
+"""What follows the family's name in the names of the classes; there are four kinds, of which that of spans
+has another name in XLM."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +104,22 @@ _DISTILBERT = {
     SPANS: HeadClass(_SPAN_LAYER, dropout_key="qa_dropout"),
     CHOICES: _FIRST_STATE,
 }
+_XLM = {
+    TEXTS: HeadClass(
+        {"head.out": "sequence_summary.summary"},
+        dropout_key="summary_first_dropout",
+        # Other values summarize a text by other states, or in another width.
+        required_config={
+            "summary_type": "first",
+            "summary_use_proj": True,
+            "summary_activation": None,
+            "summary_proj_to_labels": True,
+        },
+    ),
+    WORDS: HeadClass(_ONE_LAYER, dropout_key=None),
+    # Its other class for spans scores their ends given their start.
+    XLM_SPANS: HeadClass(_SPAN_LAYER, dropout_key=None),
+}
 _CLASSES: Mapping[str, Mapping[str, HeadClass]] = {
     "bert": _BERT,
     "roberta": _ROBERTA,
@@ -106,8 +128,40 @@ _CLASSES: Mapping[str, Mapping[str, HeadClass]] = {
     "distilbert": _DISTILBERT,
     "albert": _ALBERT,
     "electra": _ELECTRA,
+    "xlm": _XLM,
 }
 """The classes of each family, by its `model_type` and what follows the family's name in theirs."""
+
+UNSHIFTED = (
+    "its decoder reads a text one token later than the encoder, after decoder_start_token_id, and masscli's "
+    "tasks read it in both alike"
+)
+"""Why heads of encoder-decoders are not imported."""
+_WITHOUT_FRAME = (
+    "reads texts without special tokens around them, and masscli's tasks put some there"
+)
+_OF_A_TOKEN = "reads the state of a token that each example names"
+_REASONS: Mapping[str, str] = {
+    "GPT2For": _WITHOUT_FRAME,
+    "OpenAIGPTFor": _WITHOUT_FRAME,
+    "GPT2DoubleHeads": _OF_A_TOKEN,
+    "OpenAIGPTDoubleHeads": _OF_A_TOKEN,
+    "XLMForQuestionAnswering": "scores the end of an answer given its start",
+    "XLMForMultipleChoice": "scores a choice by the scores of labels",
+}
+"""Why the heads of other classes are not imported, by the beginning of the names of the classes. A reason is
+a clause without its subject, the head."""
+
+
+def why_not_imported(name: str) -> str | None:
+    """Return why the head of the class `name`, which is not among those above, is not imported.
+
+    The reason is a clause without its subject, the head; None if the class is not known.
+    """
+    for start, reason in _REASONS.items():
+        if name.startswith(start):
+            return reason
+    return None
 
 
 def head_class(family: Family, suffix: str) -> HeadClass | None:

@@ -98,7 +98,12 @@ def save_foreign(
         attribution=attribution,
     )
     checkpoint = saving.save_new_run(
-        output, recipe, state, model.tokenizer, model=model.tensors
+        output,
+        recipe,
+        state,
+        model.tokenizer,
+        model=model.tensors,
+        objectives=model.heads,
     )
     notes = [
         f"{model.title}: {len(model.tensors)} tensors from {path}",

@@ -26,6 +26,7 @@ from masscli.checkpoint.convert.generation_settings import (
     read_generation_settings,
 )
 from masscli.checkpoint.convert.given_vocabulary import AFTER, BEFORE
+from masscli.checkpoint.convert.head_classes import UNSHIFTED
 from masscli.checkpoint.convert.published import without_wrapper
 from masscli.checkpoint.convert.seq2seq import NORM_EPS, SEQ2SEQ_FAMILIES, Seq2SeqFamily
 from masscli.checkpoint.convert.seq2seq_tokenizer import read_seq2seq_tokenizer
@@ -171,6 +172,7 @@ def import_seq2seq(
             f"{new} ids are new, drawn at random: symbols that the vocabulary lacks"
         )
     if read.left_behind:
+        notes.append(f"the head of its task is not imported: {UNSHIFTED}")
         notes.append(f"left behind: {', '.join(read.left_behind)}")
     return saved, notes
 

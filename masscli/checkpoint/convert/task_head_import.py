@@ -17,11 +17,14 @@ from masscli.checkpoint.convert.families import Family
 from masscli.checkpoint.convert.head_classes import (
     CHOICES,
     SPANS,
+    SUFFIXES,
     TEXTS,
     WORDS,
+    XLM_SPANS,
     HeadClass,
     class_name,
     head_class,
+    why_not_imported,
 )
 from masscli.checkpoint.convert.published import to_float32
 from masscli.checkpoint.convert.tensors import Tensors
@@ -113,7 +116,7 @@ def _suffix(published: Published) -> str | None:
     classes = published.config.get("architectures")
     if not isinstance(classes, list) or not classes:
         return None
-    for suffix in (TEXTS, WORDS, SPANS, CHOICES):
+    for suffix in SUFFIXES:
         if str(classes[0]).endswith(suffix) and head_class(published.family, suffix):
             return suffix
     return None
@@ -128,12 +131,7 @@ def _read_head(
     such head, and MasscliError as `read_task_head` does.
     """
     if suffix is None:
-        named = "missing"
-        if "architectures" in published.config:
-            named = repr(published.config["architectures"])
-        raise _LeftBehindError(
-            f"architectures in config.json is {named}, no class with a head that masscli knows"
-        )
+        raise _LeftBehindError(_why_unknown(published.config))
     found = head_class(published.family, suffix)
     assert found is not None
     name = class_name(published.family, suffix)
@@ -149,7 +147,8 @@ def _read_head(
         "language": published.language,
         **_lengths(suffix, published),
     }
-    outputs = {TEXTS: len(labels), WORDS: len(labels), SPANS: 2, CHOICES: 1}[suffix]
+    # For spans, the scores are those of starts and of ends.
+    outputs = len(labels) or (1 if suffix == CHOICES else 2)
     head = {}
     for ours, theirs in found.tensor_names().items():
         head[ours] = _tensor(theirs, ours, outputs, published)
@@ -163,6 +162,17 @@ def _read_head(
     return ImportedHead(
         objective, head, model, rest, unread, [_note(name, objective, published)]
     )
+
+
+def _why_unknown(config: Mapping[str, Any]) -> str:
+    """Return why the head of a model with this config.json is not one that masscli knows, as a clause."""
+    named = config.get("architectures")
+    if isinstance(named, list) and named:
+        reason = why_not_imported(str(named[0]))
+        if reason is not None:
+            return f"that of {named[0]} {reason}"
+    spelled = repr(named) if "architectures" in config else "missing"
+    return f"architectures in config.json is {spelled}, no class with a head that masscli knows"
 
 
 def _without_unread_parts(
@@ -260,7 +270,7 @@ def _task(
 
     `config` is the content of config.json. Raises _LeftBehindError if no task learns such labels.
     """
-    if suffix == SPANS:
+    if suffix in (SPANS, XLM_SPANS):
         return {"name": "extract"}
     if suffix == CHOICES:
         return {"name": "choose"}
@@ -309,7 +319,7 @@ def _lengths(suffix: str, published: Published) -> dict[str, int]:
         raise _LeftBehindError(
             f"it reads {longest} tokens, and masscli at least {_SHORTEST}"
         )
-    if suffix != SPANS:
+    if suffix not in (SPANS, XLM_SPANS):
         return {"max_length": longest}
     max_length, max_query, doc_stride = _WINDOW
     length = min(longest, max_length)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from masscli.checkpoint.convert.bpe_files import read_byte_level, read_gpt
 from masscli.checkpoint.convert.folder import SETTINGS, TOKENIZER
@@ -75,6 +76,7 @@ PAIR_FORMATS: Mapping[str, PairFormatName] = {
     "BartTokenizer": "roberta",
     "XLMRobertaTokenizer": "roberta",
     "CamembertTokenizer": "roberta",
+    "XLMTokenizer": "bert",
 }
 """How the classes of tokenizers that put special tokens around texts join two texts, see --pair-format."""
 
@@ -139,11 +141,18 @@ def _with_habits(
     files: TokenizerFiles, tokenizer: Tokenizer, notes: list[str]
 ) -> ImportedVocabulary:
     """Return an imported vocabulary, with what its files say about pairs of texts and their length."""
-    max_length = files.settings.get("model_max_length")
-    # Without a limit, the library writes a number of 31 digits.
-    if type(max_length) is not int:
-        max_length = None
+    max_length = read_max_length(files.settings)
     return ImportedVocabulary(tokenizer, notes, _pair_format(files), max_length)
+
+
+def read_max_length(settings: Mapping[str, Any]) -> int | None:
+    """Return the length to which a tokenizer truncates texts, from the content of tokenizer_config.json.
+
+    It is counted in tokens; None means that nothing says so.
+    """
+    max_length = settings.get("model_max_length")
+    # Without a limit, the library writes a number of 31 digits.
+    return max_length if type(max_length) is int else None
 
 
 def _pair_format(files: TokenizerFiles) -> PairFormatName | None:

@@ -23,6 +23,7 @@ from masscli.checkpoint.convert.config_json import (
     unused_settings,
     with_own_keys,
 )
+from masscli.checkpoint.convert.families import XLM
 from masscli.checkpoint.convert.folder import (
     CONFIG,
     SETTINGS,
@@ -31,20 +32,27 @@ from masscli.checkpoint.convert.folder import (
     read_json_if_present,
     read_weights,
 )
-from masscli.checkpoint.convert.foreign import ImportRequest
+from masscli.checkpoint.convert.foreign import ForeignModel, ImportRequest
 from masscli.checkpoint.convert.import_file import save_foreign, use_converter
 from masscli.checkpoint.convert.published import without_wrapper
-from masscli.checkpoint.convert.xlm import convert_xlm
+from masscli.checkpoint.convert.task_head_import import Published, read_task_head
+from masscli.checkpoint.convert.vocabulary import (
+    PAIR_FORMATS,
+    ImportedVocabulary,
+    read_max_length,
+)
+from masscli.checkpoint.convert.xlm import EOS_ID, convert_xlm
 from masscli.core.errors import MasscliError
 from masscli.text.bpe_codes import WORD_END, XLM_SPECIAL_PIECES
 from masscli.text.markers import BPE_CONTINUATION
 from masscli.text.preprocessing import TextPreprocessing
+from masscli.text.tokenizer import Tokenizer
 
-MODEL_TYPE = "xlm"
-FULL_CLASS = "XLMWithLMHeadModel"
+MODEL_TYPE = XLM.model_type
+FULL_CLASS = XLM.full_class
 VOCABULARY, MERGES = "vocab.json", "merges.txt"
 BOS_ID = XLM_SPECIAL_PIECES.index("<s>")
-_BODY = "transformer."
+_BODY = XLM.prefix
 _HEAD = "pred_layer."
 _BODY_PARTS = (
     "embeddings.",
@@ -113,7 +121,7 @@ def import_xlm_folder(
     refuse_other_models("XLM", config, folder / CONFIG, is_causal=False)
     config = with_own_keys(config, _OWN_KEYS, folder / CONFIG)
     weights_path, weights = read_weights(folder, allow_pickle)
-    tensors, notes = _own_tensors(config, weights, weights_path)
+    tensors, heads, notes = _own_tensors(config, weights, weights_path)
     _check_sizes(config, tensors, folder / CONFIG)
     content = {
         "model": tensors,
@@ -140,15 +148,83 @@ def import_xlm_folder(
                 f"text of {language} is tokenized by Moses' rules, where XLMTokenizer uses "
                 f"{OTHER_TOKENIZERS[language]}"
             )
-    # XLM begins every text with </s>, but XLMTokenizer begins it with <s>.
-    model = replace(
-        model,
-        tokenizer=model.tokenizer.with_card_fields(bos=BOS_ID),
-        notes=[*model.notes, *notes, *unused_settings(config, _KEYS)],
+    model = replace(model, tokenizer=_with_frame(model.tokenizer))
+    model, head_notes = _with_head(
+        model, heads, folder, config, weights_path, languages[0]
     )
+    notes = [*model.notes, *head_notes, *notes, *unused_settings(config, _KEYS)]
+    model = replace(model, notes=notes)
     return save_foreign(
         model, weights_path, output, attribution=read_attribution(folder, config)
     )
+
+
+def _with_frame(tokenizer: Tokenizer) -> Tokenizer:
+    """Return a tokenizer of XLM that puts special tokens around texts as XLMTokenizer does.
+
+    XLM begins every text with `</s>`, but XLMTokenizer has `<s> A </s>` for one text, and `<s> A </s> B
+    </s>` for two.
+    """
+    vocab = tokenizer.vocab
+    # The ids that masscli added for the start and for what separates two texts have no use here.
+    spare = (*vocab.spare, vocab.cls, vocab.sep)
+    return tokenizer.with_card_fields(bos=BOS_ID, cls=BOS_ID, sep=EOS_ID, spare=spare)
+
+
+def _with_head(
+    model: ForeignModel,
+    heads: Mapping[str, Tensor],
+    folder: Path,
+    config: Mapping[str, Any],
+    weights_path: Path,
+    language: str,
+) -> tuple[ForeignModel, list[str]]:
+    """Return the model with the head of its task, if the library has such a class, and notes for the user.
+
+    `heads` are all tensors in `folder` but those of the model below, and `language` is that of the task's
+    texts. Raises MasscliError if a part of the head is missing or of another size.
+    """
+    published = Published(
+        family=XLM,
+        config=config,
+        model=model.config,
+        tensors=heads,
+        stored=len(heads),
+        vocab_size=model.tokenizer.vocab.size,
+        vocabulary=ImportedVocabulary(
+            model.tokenizer,
+            [],
+            PAIR_FORMATS[XLM.tokenizer_class],
+            read_max_length(read_json_if_present(folder / SETTINGS)),
+        ),
+        language=language,
+        config_path=folder / CONFIG,
+        weights_path=weights_path,
+    )
+    head = read_task_head(published)
+    notes = [*head.notes]
+    left_behind = set(heads)
+    if head.tensors:
+        left_behind = {name for name in heads if not name.startswith(XLM.task_prefixes)}
+        stream = head.objective["name"]
+        if model.languages:
+            notes.append(
+                "left behind: the vectors of languages, which Hugging Face's model adds only to texts whose "
+                "languages (langs) it is given; its tokenizer does not give them"
+            )
+        tensors = dict(model.tensors)
+        tensors.pop("embeddings.encoder.languages.weight", None)
+        model = replace(
+            model,
+            config=replace(model.config, languages="none"),
+            languages=(),
+            tensors=tensors,
+            streams={stream: {"dataset": language, "objective": head.objective}},
+            heads={f"{stream}.{name}": tensor for name, tensor in head.tensors.items()},
+        )
+    if left_behind:
+        notes.append(f"left behind: {', '.join(sorted(left_behind))}")
+    return model, notes
 
 
 def _present(path: Path) -> Path:
@@ -163,26 +239,26 @@ def _present(path: Path) -> Path:
 
 def _own_tensors(
     config: Mapping[str, Any], weights: Mapping[str, Tensor], path: Path
-) -> tuple[dict[str, Tensor], list[str]]:
-    """Return the tensors of a folder under XLM's names, and notes on those that are missing or unused.
+) -> tuple[dict[str, Tensor], dict[str, Tensor], list[str]]:
+    """Return the tensors of a folder under XLM's names, those of heads of tasks, and notes on missing ones.
 
     A model without the output layer, such as a classifier, gets one with a bias of 0. `config` is the
     content of config.json. Raises MasscliError, which names the file `path` of the weights, if two tensors
     have the same name, or if an output layer lacks weights that are not tied.
     """
     tensors = {}
-    heads = []
+    heads = {}
     for name, tensor in without_wrapper(weights, str(path)).items():
         own = name.removeprefix(_BODY)
         if own.startswith((*_BODY_PARTS, _HEAD)):
             tensors[own] = tensor
         # The buffer of position numbers is not a weight.
         elif not own.endswith("position_ids"):
-            heads.append(name)
-    notes = [f"left behind: {', '.join(sorted(heads))}"] if heads else []
+            heads[name] = tensor
+    notes: list[str] = []
     embeddings = tensors.get("embeddings.weight")
     if embeddings is None:
-        return tensors, notes
+        return tensors, heads, notes
     has_head = f"{_HEAD}proj.bias" in tensors
     is_tied = read_flag(config, "tie_word_embeddings", True, path.with_name(CONFIG))
     if has_head and not is_tied and f"{_HEAD}proj.weight" not in tensors:
@@ -194,7 +270,7 @@ def _own_tensors(
     if not has_head:
         tensors[f"{_HEAD}proj.bias"] = torch.zeros(len(embeddings))
         notes.append("it has no output layer: new is a bias of 0 on tied weights")
-    return tensors, notes
+    return tensors, heads, notes
 
 
 def _check_sizes(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from masscli.__main__ import run as masscli
@@ -71,6 +72,18 @@ def test_the_names_of_wrappers_change_nothing(wrapper: str, tmp_path: Path) -> N
         Checkpoint.open(tmp_path / name).weights() for name in ("plain", "wrapped")
     )
     assert_same_tensors(again, plain)
+
+
+@pytest.mark.parametrize("layer", ["classification_head.out_proj", "qa_outputs"])
+def test_why_a_head_is_left_behind_is_said(layer: str, tmp_path: Path) -> None:
+    folder = tmp_path / "theirs"
+    tensors = make_seq2seq("bart", folder)
+    head = {f"{layer}.weight": torch.ones(2, 16), f"{layer}.bias": torch.ones(2)}
+    save_file({**tensors, **head}, folder / "model.safetensors")
+    _, notes = import_folder(folder, tmp_path / "run", ("en",), False)
+    reason = "the head of its task is not imported: its decoder reads a text one token"
+    assert [note for note in notes if note.startswith(reason)]
+    assert f"left behind: {layer}.bias, {layer}.weight" in notes
 
 
 def test_an_untied_output_layer_of_fsmt_survives_import_and_export(

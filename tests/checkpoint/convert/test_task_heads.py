@@ -15,6 +15,7 @@ from torch import Tensor
 
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.checkpoint.convert.export import export_checkpoint
+from masscli.checkpoint.convert.head_classes import why_not_imported
 from masscli.checkpoint.convert.import_ import import_folder
 from masscli.checkpoint.convert.post_processor import (
     DamagedTemplateError,
@@ -205,6 +206,19 @@ def test_a_head_that_no_task_computes_is_named(
     assert f"the head of its task is not imported: {reason}" in notes
     assert notes[-1] == "left behind: classifier.bias, classifier.weight"
     assert [*Checkpoint.open(tmp_path / "run").recipe.stream] == ["bert"]
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("GPT2ForSequenceClassification", "texts without special tokens around them"),
+        ("OpenAIGPTForSequenceClassification", "texts without special tokens"),
+        ("GPT2DoubleHeadsModel", "the state of a token that each example names"),
+        ("XLMForMultipleChoice", "the scores of labels"),
+    ],
+)
+def test_why_a_class_is_not_imported(name: str, reason: str) -> None:
+    assert reason in str(why_not_imported(name))
 
 
 def test_heads_that_the_class_does_not_have(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from masscli.checkpoint.checkpoint import Checkpoint
@@ -113,14 +113,90 @@ def test_text_is_prepared_as_its_tokenizer_does(
     assert " ".join(found) == pieces
 
 
+HEADS = [
+    ("XLMForSequenceClassification", "sequence_summary.summary", 3, "classify"),
+    ("XLMForTokenClassification", "classifier", 3, "tag"),
+    ("XLMForQuestionAnsweringSimple", "qa_outputs", 2, "extract"),
+]
+
+
+def write_head(
+    folder: Path,
+    state: dict[str, Tensor],
+    kind: str,
+    layer: str,
+    rows: int,
+    **more: Any,
+) -> dict[str, Tensor]:
+    body = {name: t for name, t in state.items() if not name.startswith("pred_layer")}
+    write_folder(folder, body, architectures=[kind], **more)
+    head = {f"{layer}.weight": torch.randn(rows, 8), f"{layer}.bias": torch.randn(rows)}
+    path = folder / "model.safetensors"
+    save_file({**load_file(path), **head}, path)
+    return head
+
+
+@pytest.mark.parametrize(("kind", "layer", "rows", "task"), HEADS)
+def test_heads_of_tasks_are_imported(
+    kind: str,
+    layer: str,
+    rows: int,
+    task: str,
+    state: dict[str, Tensor],
+    tmp_path: Path,
+) -> None:
+    labels = {"0": "no", "1": "O", "2": "yes"}
+    # The library's positions and heads are those of masked language modeling.
+    head = write_head(tmp_path / "hf", state, kind, layer, rows, id2label=labels)
+    path, notes = import_folder(tmp_path / "hf", tmp_path / "run", ["en", "de"], False)
+    run = Checkpoint.open(path)
+    [(stream, described)] = run.recipe.stream.items()
+    assert (stream, described.dataset) == (task, "en")
+    options = described.objective
+    assert getattr(options, "pair_format", None) == "bert"
+    assert getattr(options, "labels", tuple(labels.values())) == ("no", "O", "yes")
+    found = run.objective_state()
+    assert torch.equal(found[f"{task}.head.out.weight"], head[f"{layer}.weight"])
+    assert torch.equal(found[f"{task}.head.out.bias"], head[f"{layer}.bias"])
+    # Texts stand between <s> and </s>, and are of no language, as the library's tokenizer gives them.
+    vocab = run.tokenizer().vocab
+    assert (vocab.cls, vocab.sep, run.state.languages) == (0, 1, ())
+    assert any(note.startswith("left behind: the vectors of lang") for note in notes)
+    assert not any(name.startswith(layer) for name in " ".join(notes).split())
+
+
+@pytest.mark.parametrize(
+    ("kind", "layer", "config", "reason"),
+    [
+        ("XLMForQuestionAnswering", "qa_outputs.start_logits.dense", {}, "scores the end of"),
+        ("XLMForMultipleChoice", "logits_proj", {}, "scores a choice by the scores of"),
+        ("XLMForSequenceClassification", "sequence_summary.summary", {"summary_type": "last"}, "summary_type is 'last', not 'first'"),
+        ("XLMForSequenceClassification", "sequence_summary.summary", {"summary_activation": "tanh"}, "summary_activation is 'tanh', not None"),
+    ],
+)  # fmt: skip
+def test_other_heads_are_named_with_the_reason(
+    kind: str,
+    layer: str,
+    config: dict[str, Any],
+    reason: str,
+    state: dict[str, Tensor],
+    tmp_path: Path,
+) -> None:
+    write_head(tmp_path / "hf", state, kind, layer, 2, **config)
+    path, notes = import_folder(tmp_path / "hf", tmp_path / "run", ["en"], False)
+    [note] = [note for note in notes if note.startswith("the head of its task is not")]
+    assert reason in note
+    assert f"left behind: {layer}.bias, {layer}.weight" in notes
+    # The model below is that of the folder, languages included.
+    assert Checkpoint.open(path).state.languages == ("de", "en")
+
+
 def test_a_classifier_is_imported_without_its_head(
     state: dict[str, Tensor], tmp_path: Path
 ) -> None:
     body = {name: t for name, t in state.items() if not name.startswith("pred_layer")}
     folder = write_folder(tmp_path / "hf", body, architectures=["X"], lang2id=None)
     path = folder / "model.safetensors"
-    from safetensors.torch import load_file
-
     save_file({**load_file(path), "sequence_summary.summary.bias": torch.ones(3)}, path)
     _, notes = import_folder(folder, tmp_path / "run", ["en", "zh"], False)
     text = "\n".join(notes)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from masscli.api.model import load
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.checkpoint.convert.import_ import import_folder
 from masscli.data.batches.batch import Tokens
@@ -51,6 +52,75 @@ def write_vocabulary(folder: Path) -> int:
     (folder / "vocab.json").write_text(json.dumps(ids))
     (folder / "merges.txt").write_text("".join(f"{merge} 7\n" for merge in MERGES))
     return len(ids)
+
+
+NAMES = {0: "no", 1: "O", 2: "B-yes"}
+HEADS = [
+    ("XLMForSequenceClassification", {"n_langs": 1, "lang2id": {"en": 0}}),
+    ("XLMForSequenceClassification", {"n_langs": 2, "lang2id": {"de": 0, "en": 1}}),
+    ("XLMForTokenClassification", {"n_langs": 2, "lang2id": {"de": 0, "en": 1}}),
+    ("XLMForQuestionAnsweringSimple", {"n_langs": 1, "lang2id": {"en": 0}}),
+]
+
+
+@pytest.mark.parametrize(("kind", "config"), HEADS, ids=range(4))
+@torch.no_grad()
+def test_heads_of_tasks_score_as_in_the_library(
+    kind: str, config: dict[str, Any], tmp_path: Path
+) -> None:
+    folder = tmp_path / "theirs"
+    size = write_vocabulary(folder)
+    labels = {} if "Question" in kind else {"id2label": NAMES}
+    settings = transformers.XLMConfig(
+        vocab_size=size, emb_dim=24, n_layers=2, n_heads=3, pad_token_id=2, **labels, **config
+    )  # fmt: skip
+    torch.manual_seed(1)
+    peer = getattr(transformers, kind)(settings).eval()
+    for parameter in peer.parameters():
+        parameter.add_(0.1 * torch.randn_like(parameter))
+    peer.save_pretrained(folder)
+    import_folder(folder, tmp_path / "run", ["en"], allow_pickle=False)
+    ours = load(tmp_path / "run", device="cpu", precision="fp32").task_model()
+    tokenizer = transformers.XLMTokenizer(
+        str(folder / "vocab.json"), str(folder / "merges.txt")
+    )
+    if "Sequence" in kind:
+        examples = [("the dog runs", "a ring"), ("", "in"), ("over", "the sea. of")]
+        for row in (examples, [first for first, _ in examples]):
+            scores, _ = ours.outputs(ours.table_of(row), 8000)
+            for text, found in zip(row, scores, strict=True):
+                texts = text if isinstance(text, tuple) else (text,)
+                read = tokenizer(*texts, return_tensors="pt")
+                wanted = peer(**read).logits[0].tolist()
+                assert found == pytest.approx(wanted, abs=1e-5)
+        return
+    if "Token" in kind:
+        words = ["the", "dog", "runs", "in", "rings"]
+        table = ours.table_of([words])
+        [tagged] = ours.answers(table, ours.outputs(table, 8000)[0])
+        pieces = [tokenizer.tokenize(word) for word in words]
+        together = [piece for of_word in pieces for piece in of_word]
+        first = np.cumsum([1, *map(len, pieces)])[: len(words)]
+        ids = tokenizer.convert_tokens_to_ids(together)
+        read = torch.tensor([[0, *ids, 1]])
+        best = peer(read).logits[0, torch.from_numpy(first)].softmax(-1).max(-1)
+        assert tagged.details["tags"] == [NAMES[int(n)] for n in best.indices]
+        expected = pytest.approx(best.values.tolist(), abs=1e-5)
+        assert tagged.details["probabilities"] == expected
+        return
+    question, context = "the dog", "in the ring"
+    read = tokenizer(question, context, return_tensors="pt")
+    scores = peer(**read)
+    table = ours.table_of([{"question": question, "context": context}])
+    [found] = ours.answers(table, ours.outputs(table, 8000)[0])
+    # Before the text are <s>, the question and </s>, and </s> is after it.
+    start = 2 + len(tokenizer.tokenize(question))
+    starts = scores.start_logits[0, start:-1, None]
+    best_span = (starts + scores.end_logits[0, None, start:-1]).triu()
+    below = torch.ones_like(best_span).tril(-1).bool()
+    highest = float(best_span.masked_fill(below, -torch.inf).max())
+    n_best = found.details["n_best"]
+    assert n_best[0]["score"] == pytest.approx(highest, abs=1e-5)
 
 
 CASES = [

@@ -12,10 +12,11 @@ from masscli.checkpoint.convert.families.electra import ELECTRA
 from masscli.checkpoint.convert.families.family import Family, Names, expand_names
 from masscli.checkpoint.convert.families.gpt import GPT, GPT2
 from masscli.checkpoint.convert.families.roberta import CAMEMBERT, ROBERTA, XLMR
+from masscli.checkpoint.convert.families.xlm import XLM
 
 __all__ = [
-    "ALBERT", "BERT", "CAMEMBERT", "DISTILBERT", "ELECTRA", "FAMILIES", "GPT", "GPT2", "ROBERTA", "XLMR",
-    "Family", "Names", "expand_names",
+    "ALBERT", "BERT", "CAMEMBERT", "DISTILBERT", "ELECTRA", "FAMILIES", "GPT", "GPT2", "ROBERTA", "XLM",
+    "XLMR", "Family", "Names", "expand_names",
 ]  # fmt: skip
 
 FAMILIES: Mapping[str, Family] = MappingProxyType(
