@@ -79,8 +79,8 @@ def note_other_examples(state: RunState, valid_fingerprint: str) -> list[str]:
     if state.best_score is None or state.valid_fingerprint in ("", valid_fingerprint):
         return []
     return [
-        "validation is on other examples than so far: the best checkpoint is chosen among later ones, and "
-        "--patience begins anew"
+        "validation is on other examples than so far, whose scores do not count any more for the best "
+        "checkpoint and --patience"
     ]
 
 
