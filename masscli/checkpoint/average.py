@@ -15,7 +15,12 @@ from masscli.core.config import to_dict
 from masscli.core.errors import MasscliError
 from masscli.core.files import real_path
 from masscli.core.listing import count_of
-from masscli.objectives.labeled.options import ClassifyOptions, TagOptions
+from masscli.objectives.labeled.options import (
+    ClassifyOptions,
+    RegressOptions,
+    TagOptions,
+)
+from masscli.objectives.shared.table_options import TableOptions
 from masscli.training.setup.architecture import ARCHITECTURE_FIELDS
 
 
@@ -125,18 +130,23 @@ def _same_model(first: Checkpoint, second: Checkpoint) -> bool:
     return same_shape and same_languages and _objectives(first) == _objectives(second)
 
 
-def _objectives(member: Checkpoint) -> dict[str, tuple[str, ...]]:
-    """Return the dataset, the objective's name and the labels of each training stream, by its name.
+def _objectives(member: Checkpoint) -> dict[str, tuple[object, ...]]:
+    """Return by training stream its dataset, its objective's name and what the outputs of its head mean.
 
-    If the labels or their order differ, the rows of a head have different meanings.
+    The last are the labels, the scale of numbers, and the layers of the head. If they or the order of labels
+    differ, weights of the same shape have different meanings.
     """
     objectives = {}
     for name, stream in member.recipe.stream.items():
         options = stream.objective
-        labels: tuple[str, ...] = ()
+        meaning: list[object] = []
         if isinstance(options, ClassifyOptions | TagOptions):
-            labels = options.labels
-        objectives[name] = (stream.dataset, options.name, *labels)
+            meaning += options.labels
+        if isinstance(options, RegressOptions):
+            meaning += [options.low, options.high]
+        if isinstance(options, TableOptions):
+            meaning.append(options.head)
+        objectives[name] = (stream.dataset, options.name, *meaning)
     return objectives
 
 

@@ -25,7 +25,12 @@ from masscli.checkpoint.saving import rank_steps
 from masscli.checkpoint.state_file import StateFile, read_state_file, write_state_file
 from masscli.core.config import to_dict, to_toml
 from masscli.core.errors import MasscliError
-from masscli.objectives.labeled.options import ClassifyOptions
+from masscli.objectives.labeled.options import (
+    ChooseOptions,
+    ClassifyOptions,
+    RegressOptions,
+)
+from masscli.objectives.shared.table_options import TableOptions
 from masscli.text.tokenizer import find_model_file
 from masscli.training.config import CheckpointConfig
 from masscli.training.kept_checkpoints import KeptCheckpoints
@@ -1043,17 +1048,25 @@ def test_tensors_of_different_shapes_or_names_are_not_averaged(
     assert not (tmp_path / "mean").exists()
 
 
-def test_heads_for_labels_in_different_orders_are_not_averaged(
-    run: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    "tasks",
+    [
+        (ClassifyOptions(labels=("no", "yes")), ClassifyOptions(labels=("yes", "no"))),
+        (RegressOptions(low=0.0, high=1.0), RegressOptions(low=0.0, high=5.0)),
+        (ChooseOptions(head="tanh"), ChooseOptions(head="gelu")),
+    ],
+    ids=["labels", "scale", "head"],
+)
+def test_heads_with_different_meanings_are_not_averaged(
+    tasks: tuple[TableOptions, TableOptions], run: Path, tmp_path: Path
 ) -> None:
-    """The shapes are the same, but a row would be averaged with that of another label."""
+    """The shapes are the same, but a row would be averaged with that of another label, for instance."""
     plain = Checkpoint.open(run)
     members = []
-    for labels in (("no", "yes"), ("yes", "no")):
-        objective = ClassifyOptions(labels=labels)
+    for number, objective in enumerate(tasks):
         stream = StreamConfig(objective=objective, dataset="pairs")
         path = saving.save_new_run(
-            tmp_path / labels[0],
+            tmp_path / str(number),
             replace(plain.recipe, stream={"pairs": stream}),
             plain.state,
             plain.tokenizer(),
