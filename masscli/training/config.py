@@ -271,7 +271,7 @@ class TrainConfig:
                 # one.
                 self.batch_reuse < 1 or (self.max_update or 0) % self.batch_reuse == 0,
                 "max_update",
-                f"must be a multiple of batch_reuse ({self.batch_reuse}), got {self.max_update}",
+                f"must be a multiple of --batch-reuse ({self.batch_reuse}), got {self.max_update}",
             ),
         )
 

@@ -70,7 +70,7 @@ class ExtractOptions(TableOptions):
             (
                 max_query_fits,
                 "max_length",
-                f"{self.max_length} leaves a text no room beside max_query ({self.max_query})"
+                f"{self.max_length} leaves a text no room beside --max-query ({self.max_query})"
                 " and four symbols",
             ),
         )

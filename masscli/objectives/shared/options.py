@@ -83,7 +83,7 @@ class TokenReplacementOptions(ObjectiveConfig):
             (
                 total <= 1,
                 "random_token_prob",
-                "with leave_unmasked_prob, must not exceed 1",
+                "with --leave-unmasked-prob, must not exceed 1",
             ),
         )
 

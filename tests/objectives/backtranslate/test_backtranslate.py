@@ -366,7 +366,7 @@ def test_synthetic_batches_are_reused(
     assert steps(once)[0].losses == steps(whole)[0].losses
     with pytest.raises(
         MasscliError,
-        match=r"train\.max_update: must be a multiple of batch_reuse \(3\), got 10",
+        match=r"train\.max_update: must be a multiple of --batch-reuse \(3\), got 10",
     ):
         recipe(toy, tmp_path, "train.batch_reuse=3", "train.max_update=10")
 

@@ -247,9 +247,7 @@ def test_a_question_that_leaves_no_room_for_the_text_is_named(
         tmp_path / "run",
         *ENCODER,
     ]
-    message = (
-        "--max-length: 20 leaves a text no room beside max_query (64) and four symbols"
-    )
+    message = "--max-length: 20 leaves a text no room beside --max-query (64) and four symbols"
     assert refused(*at, "--max-length", 20)[0] == message
     answered = {
         "id": "q",
