@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -71,8 +72,9 @@ def run_recipe(
     A script that fails, with a status other than 0, is named on standard error and ends the recipe. One
     that a signal ended has the status 128 and its number. `scale`, `data` and `output` are passed to the
     scripts as the environment variables SCALE, DATA and OUTPUT. One that is None is not set, so the value
-    from the environment or the default of the recipe holds. Raises MasscliError if the recipe or scale is
-    unknown, if there is no folder `data`, or if bash is not installed.
+    from the environment or the default of the recipe holds. The scripts run the masscli that runs now, even
+    if its virtual environment is not activated. Raises MasscliError if the recipe or scale is unknown, if
+    there is no folder `data`, or if bash is not installed.
     """
     folder = find_recipe(name)
     if scale is not None and scale not in SCALES:
@@ -91,7 +93,7 @@ def run_recipe(
             "recipes are shell scripts, and there is no bash on this machine",
             "install bash",
         )
-    environment = dict(os.environ)
+    environment = dict(os.environ, PATH=_path_of_scripts())
     for variable, value in (("SCALE", scale), ("DATA", data), ("OUTPUT", output)):
         if value is not None:
             environment[variable] = str(value)
@@ -105,6 +107,20 @@ def run_recipe(
             )
             return status
     return 0
+
+
+def _path_of_scripts() -> str:
+    """Return the value of PATH with which scripts find the program `masscli` that runs now."""
+    search_path = os.environ.get("PATH", os.defpath)
+    program = Path(sys.argv[0])
+    # `python -m masscli` has no path of its own.
+    if program.name != "masscli":
+        if shutil.which("masscli") is not None:
+            return search_path
+        program = Path(sysconfig.get_path("scripts"), "masscli")
+    if not program.is_file():
+        return search_path
+    return os.pathsep.join([str(program.absolute().parent), search_path])
 
 
 def _status_of(command: Sequence[str], environment: Mapping[str, str]) -> int:

@@ -11,6 +11,7 @@ import pytest
 
 from masscli.__main__ import run
 from masscli.reporting import recipe_folders
+from masscli.reporting.recipe_folders import run_recipe
 
 
 @pytest.fixture
@@ -96,6 +97,28 @@ def test_a_copied_recipe_is_run_by_its_folder(
         with pytest.raises(SystemExit):
             run(["recipe", "run", name, "--scale", "tiny", "--output", "out"])
         assert (here / "out").read_text() == written
+
+
+@pytest.mark.parametrize("started", ["masscli", "python -m masscli"])
+def test_scripts_run_the_masscli_that_runs_the_recipe(
+    started: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It need not be on the PATH, as in a virtual environment that is not activated."""
+    program = Path(sys.executable).parent / "masscli"
+    name = Path("masscli/__main__.py")
+    if started == "masscli":
+        name = program = tmp_path / "elsewhere" / "masscli"
+        program.parent.mkdir()
+        program.write_text("#!/bin/sh\n")
+        program.chmod(0o755)
+    monkeypatch.setattr(sys, "argv", [str(name)])
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    folder, output = tmp_path / "recipe", tmp_path / "out"
+    folder.mkdir()
+    (folder / "README.md").write_text("# Title\n")
+    (folder / "1-step.sh").write_text('command -v masscli > "$OUTPUT"\n')
+    assert run_recipe(str(folder), None, None, output) == 0
+    assert output.read_text() == f"{program}\n"
 
 
 def test_mistakes_are_named(recipes: Path, capsys: pytest.CaptureFixture[str]) -> None:
