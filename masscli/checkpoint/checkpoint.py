@@ -36,9 +36,7 @@ from masscli.core.config import (
     parse_toml,
 )
 from masscli.core.errors import MasscliError
-from masscli.core.files import (
-    sha256_of,
-)
+from masscli.core.files import broken_link_hint, sha256_of
 from masscli.core.folder_kinds import PART_FILE, PART_HINT
 from masscli.core.listing import list_some
 from masscli.data.batches.framing import Framing
@@ -465,7 +463,8 @@ def _no_checkpoint(path: Path) -> MasscliError:
     if not path.exists():
         return MasscliError(
             f"{path}: no such run or checkpoint",
-            "train one with `masscli pretrain` or `masscli finetune`",
+            broken_link_hint(path)
+            or "train one with `masscli pretrain` or `masscli finetune`",
         )
     if _is_foreign(path):
         return MasscliError(

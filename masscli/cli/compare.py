@@ -45,7 +45,7 @@ from masscli.data.formats.registry import guess_format
 from masscli.generation.config import GenerationConfig
 from masscli.metrics.config import ScoreConfig
 from masscli.metrics.sanity_checks import check_duration
-from masscli.text.corpus import similar_names_hint
+from masscli.text.corpus import missing_file_hint
 from masscli.text.single_line import json_line, one_line
 from masscli.text.wmt_markup import source_lines, translation_lines
 
@@ -238,7 +238,7 @@ def _read_outputs(
         elif not path.exists():
             raise MasscliError(
                 f"{path}: no such run, checkpoint or file of outputs",
-                similar_names_hint(path),
+                missing_file_hint(path),
             )
     return read
 

@@ -45,6 +45,7 @@ import typer
 from masscli.cli.options import flag
 from masscli.core.config import Flags, check, config, is_changed, iter_options
 from masscli.core.errors import MasscliError
+from masscli.core.files import broken_link_hint
 
 if TYPE_CHECKING:
     from masscli.checkpoint.convert.foreign import ImportRequest
@@ -124,7 +125,8 @@ def run(
     if not path.exists():
         raise MasscliError(
             f"{path}: no such file or folder",
-            "import downloads nothing; a model of Hugging Face: hf download NAME --local-dir FOLDER",
+            broken_link_hint(path)
+            or "import downloads nothing; a model of Hugging Face: hf download NAME --local-dir FOLDER",
         )
     if path.is_file():
         from masscli.checkpoint.convert.import_file import import_file

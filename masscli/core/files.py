@@ -73,6 +73,17 @@ def require_unchanged(states: Mapping[Path, FileState]) -> None:
             )
 
 
+def broken_link_hint(path: Path) -> str | None:
+    """Return a hint if `path`, or a folder on the way to it, is a link to something that does not exist.
+
+    Otherwise return None.
+    """
+    for place in (path, *path.parents):
+        if place.is_symlink() and not place.exists():
+            return f"{place} is a link to {place.readlink()}, which does not exist"
+    return None
+
+
 def read_regular(path: Path) -> bytes:
     """Return the contents of a regular file.
 

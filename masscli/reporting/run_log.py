@@ -11,6 +11,7 @@ from typing import Any
 
 from masscli.core.config import ConfigError, config, from_dict
 from masscli.core.errors import MasscliError
+from masscli.core.files import broken_link_hint
 from masscli.core.json_text import parse_json
 from masscli.metrics.perplexity import metric_text
 from masscli.text.corpus import read_regular_text
@@ -76,7 +77,7 @@ def read_events(folder: Path, add: Callable[[Mapping[str, Any]], None]) -> None:
             raise MasscliError(f"{folder}: is a file, not the folder of a run", hint)
         if any(folder.glob("*/log.jsonl")):
             hint = f"it is a folder of runs: name them, as masscli report {folder}/*"
-        raise MasscliError(f"{path}: no such file", hint)
+        raise MasscliError(f"{path}: no such file", broken_link_hint(path) or hint)
     text = read_regular_text(path)
     events = 0
     for number, line in enumerate(text.split("\n"), 1):

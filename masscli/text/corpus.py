@@ -22,7 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masscli.core.errors import MasscliError, cannot_be_read
-from masscli.core.files import FileState, read_regular, sha256_of
+from masscli.core.files import (
+    FileState,
+    broken_link_hint,
+    read_regular,
+    sha256_of,
+)
 from masscli.core.listing import list_some
 from masscli.text.compressed import open_xz, open_zstd
 
@@ -111,7 +116,7 @@ def open_bytes(path: Path) -> BinaryIO:
         return open(path, "rb")
     except FileNotFoundError:
         raise MasscliError(
-            f"{display_path(path)}: no such file", similar_names_hint(path)
+            f"{display_path(path)}: no such file", missing_file_hint(path)
         ) from None
     except IsADirectoryError:
         raise MasscliError(
@@ -362,8 +367,14 @@ def scan_file(path: Path) -> FileScan:
     )
 
 
-def similar_names_hint(path: Path) -> str:
-    """Return a hint for the error that a file does not exist: files with similar names in its folder."""
+def missing_file_hint(path: Path) -> str:
+    """Return a hint for the error that a file does not exist.
+
+    It names a link that leads nowhere, or files with similar names in the folder.
+    """
+    broken_link = broken_link_hint(path)
+    if broken_link is not None:
+        return broken_link
     if not path.parent.is_dir():
         return f"there is no folder {path.parent}"
     names = sorted(entry.name for entry in path.parent.iterdir())

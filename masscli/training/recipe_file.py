@@ -7,6 +7,7 @@ from typing import Any
 
 from masscli.core.config import parse_toml
 from masscli.core.errors import MasscliError
+from masscli.core.files import broken_link_hint
 from masscli.text.corpus import read_regular_text
 
 
@@ -29,7 +30,8 @@ def read_toml(path: Path) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError):
         raise MasscliError(
             f"{path}: there is no such file",
-            "a recipe is a TOML file; `masscli recipe show RUN` prints that of a run",
+            broken_link_hint(path)
+            or "a recipe is a TOML file; `masscli recipe show RUN` prints that of a run",
         ) from None
     except OSError as error:
         raise MasscliError(f"{path}: cannot be read ({error.strerror})") from None

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from masscli.checkpoint.tensor_file import save_tensors
 from masscli.core.errors import MasscliError, cannot_be_written
-from masscli.core.files import fsync_path, new_folder, write_synced
+from masscli.core.files import broken_link_hint, fsync_path, new_folder, write_synced
 from masscli.core.json_text import parse_json
 from masscli.core.listing import list_some
 from masscli.text.corpus import read_regular_text
@@ -34,6 +34,21 @@ PICKLE = "pytorch_model.bin"
 PICKLE_INDEX = "pytorch_model.bin.index.json"
 LISTED_FILES = 3
 """How many files or folders a message names."""
+
+
+def refuse_broken_links(folder: Path) -> None:
+    """Raise MasscliError if a file in `folder` is a link to something that does not exist.
+
+    The files of a cache folder are links to files elsewhere, which a copy of the folder may lack. Without
+    this check, another file would be read in place of one that is missing, or its settings left out.
+    """
+    for path in sorted(folder.iterdir()):
+        broken_link = broken_link_hint(path)
+        if broken_link is not None:
+            raise MasscliError(
+                f"{path}: no such file",
+                f"{broken_link}; `cp -rL` copies the files in place of links",
+            )
 
 
 def read_json(path: Path) -> dict[str, Any]:

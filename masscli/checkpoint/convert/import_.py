@@ -22,6 +22,7 @@ from masscli.checkpoint.convert.folder import (
     CONFIG,
     read_json,
     read_weights,
+    refuse_broken_links,
     refuse_quantized,
 )
 from masscli.checkpoint.convert.generation_settings import read_continuation_settings
@@ -66,6 +67,7 @@ def import_folder(
     """
     # This is checked first, before anything is read.
     saving.require_empty_folder(output)
+    refuse_broken_links(folder)
     config = read_json(folder / CONFIG)
     refuse_quantized(config, folder / CONFIG)
     config.setdefault("model_type", _type_of_class(config))

@@ -11,7 +11,7 @@ from masscli.core.config import suggest
 from masscli.core.errors import MasscliError
 from masscli.data.formats.registry import input_files
 from masscli.data.prepare.config import PreprocessConfig
-from masscli.text.corpus import SUFFIXES, is_compressed, similar_names_hint
+from masscli.text.corpus import SUFFIXES, is_compressed, missing_file_hint
 from masscli.text.tokenizer import stored_languages
 from masscli.text.vocabulary_extension import load_to_extend
 
@@ -465,7 +465,7 @@ def _no_file(option: str, path: Path) -> MasscliError:
             f"{option}: {path} is a pipe or a device, but text is read more than once",
             "write it to a file first; --mono en=- copies standard input",
         )
-    return MasscliError(f"{option}: there is no file {path}", similar_names_hint(path))
+    return MasscliError(f"{option}: there is no file {path}", missing_file_hint(path))
 
 
 def _missing_file(prefix: Path, language: str) -> MasscliError:
@@ -473,5 +473,5 @@ def _missing_file(prefix: Path, language: str) -> MasscliError:
     path = prefix.with_name(f"{prefix.name}.{language}")
     return MasscliError(
         f"{path}: no such file (nor .gz, .xz, .zst)",
-        f"files are named PREFIX.LANG; {similar_names_hint(path)}",
+        f"files are named PREFIX.LANG; {missing_file_hint(path)}",
     )

@@ -324,6 +324,9 @@ class Manifest:
 
 def _missing_hint(folder: Path) -> str:
     """Return a hint for a user who has named a folder that has no manifest."""
+    broken_link = files.broken_link_hint(folder)
+    if broken_link is not None:
+        return broken_link
     if not folder.is_dir():
         return f"there is no folder {folder}; masscli preprocess --destdir {folder} makes one"
     if (folder / PART_FILE).is_file():
