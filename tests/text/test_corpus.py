@@ -187,4 +187,4 @@ def test_scan_finds_every_stride(
     ]
     assert found.lines == len(cut)
     assert found.offsets.tolist() == [*starts, len(data)]
-    assert found.size == found.text_size == len(data)
+    assert found.state.size == found.text_size == len(data)
