@@ -101,17 +101,22 @@ def _read(
 ) -> dict[int, NDArray[np.float32]]:
     """Return the vectors (D,) in a file for the given words, by the id that `words` has for them.
 
-    If a word has several lines, the first is used; words without a line are left out. Raises
-    MasscliError if a line does not have `size` values, or if the values for one of the words are not
-    finite numbers.
+    If a word has several lines, the first is used; words without a line are left out. Words with spaces, as
+    GloVe has some, are no single pieces. Raises MasscliError if a line does not have `size` values, or if the
+    values for one of the words are not finite numbers.
     """
     vectors: dict[int, NDArray[np.float32]] = {}
+    has_width = False
     for number, line in enumerate(corpus.iter_lines(path), 1):
         word, _, rest = line.rstrip().partition(" ")
         values = rest.split(" ")
         is_header = number == 1 and len(values) == 1
         if is_header:
             continue
+        # If the vectors before have the right width, what is too much belongs to the word.
+        if has_width and len(values) > size:
+            continue
+        has_width = True
         if len(values) != size:
             raise MasscliError(
                 f"{path}:{number}: a vector of {len(values)} numbers, the embeddings have a width of {size}",

@@ -1,7 +1,8 @@
 """Bilingual dictionaries: word pairs of two languages, as files and as translations of vocabulary pieces.
 
 A dictionary is text with a line `WORD WORD` for each pair, the first word of one language, the second
-of the other. Further columns are ignored, and a word may have several translations on several lines.
+of the other. Columns are separated by tabs if the line has one, and otherwise by spaces. Further columns
+are ignored, and a word may have several translations on several lines.
 Only words that are a single piece of the vocabulary can be exchanged, since the length of a line must
 not change. `masscli dictionary` makes such files.
 """
@@ -112,17 +113,17 @@ def _read_piece_pairs(
     total = 0
     # Blank lines and further columns are ignored.
     for number, line in enumerate(iter_lines(path), 1):
-        words = line.split()
-        if not words:
+        if not line.strip():
             continue
-        if len(words) < 2:
+        # Between tabs there may be phrases, whose first two words translate nothing.
+        words = line.split("\t" if "\t" in line else None)[:2]
+        if len(words) < 2 or not all(word.strip() for word in words):
             raise MasscliError(
                 f"{path}:{number}: expected two words, got {line.strip()!r}",
                 "a line is WORD WORD",
             )
         total += 1
-        first = ids.get(SENTENCEPIECE_SPACE + words[0])
-        second = ids.get(SENTENCEPIECE_SPACE + words[1])
+        first, second = [ids.get(SENTENCEPIECE_SPACE + word.strip()) for word in words]
         if first is not None and second is not None:
             pairs.append((first, second))
     return pairs, total

@@ -474,5 +474,7 @@ def _normalize(line: str, options: ScoreConfig) -> str:
 
 def _some_labels(labels: set[str]) -> str:
     """Return the first few of the sorted labels, quoted, and the number of the others, for a message."""
+    if not labels:
+        return "none"
     names = [repr(label) for label in sorted(labels)]
     return list_some(names, MAX_NAMED_LABELS)

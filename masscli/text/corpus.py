@@ -224,20 +224,23 @@ def decode_utf8(block: bytes, path: Path, first_line: int, offset: int) -> str:
         byte = f"byte 0x{block[error.start]:02x} at offset {offset + error.start}"
         hint = "convert it, for example: iconv -f ENCODING -t UTF-8"
         if offset == 0:
-            hint = _advice_on_beginning(block) or hint
+            hint = _advice_on_beginning(block, path) or hint
         raise MasscliError(
             f"{display_path(path)}:{line}: not UTF-8 ({byte})", hint
         ) from None
 
 
-def _advice_on_beginning(data: bytes) -> str | None:
+def _advice_on_beginning(data: bytes, path: Path) -> str | None:
     """Return a hint by the first bytes of a file that is not UTF-8 text; None if they are not known."""
     # UTF-16 begins with its byte order mark.
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "it looks like UTF-16, for example: iconv -f UTF-16 -t UTF-8"
     for beginning, suffix in _COMPRESSED_BEGINNINGS.items():
-        if data.startswith(beginning):
-            return f"it is compressed: give it a name that ends in {suffix}"
+        if not data.startswith(beginning):
+            continue
+        if display_path(path) == "-":
+            return f"it is compressed: {COMPRESSIONS[suffix]} -dc FILE | masscli ..."
+        return f"it is compressed: give it a name that ends in {suffix}"
     if data.startswith((b"PK\x03\x04", b"BZh", b"7z\xbc\xaf")):
         return "it is an archive: unpack it first"
     return None

@@ -323,9 +323,34 @@ def test_word_vectors_have_the_width_of_narrow_embeddings(
     assert notes[0].startswith(f"{path}: vectors for 1 of ")
 
 
+def test_word_vectors_of_words_with_spaces_are_passed_over(
+    toy: Path, tmp_path: Path
+) -> None:
+    """The published vectors of GloVe have a few such lines, which must not make the others useless."""
+    data = DataFolder.open(toy)
+    ids = data.monolingual("train", "de")[0].tolist()
+    pieces = data.tokenizer().ids_to_pieces(ids)
+    word = next(piece[1:] for piece in pieces if len(piece) > 2 and piece[0] == "▁")
+    path, vector = tmp_path / "de.vec", " ".join(["1"] * 16)
+    path.write_text(
+        f"qqq {vector}\n. . . {vector}\n{word} {word} {vector}\n{word} {vector}\n",
+        encoding="utf-8",
+    )
+    _, notes = taken(toy, tmp_path / "run", f"init_vectors=de={path}")
+    assert notes[0].startswith(f"{path}: vectors for 1 of ")
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
+        (
+            f"qqq {' '.join(['1'] * 20)}\nqqqq {' '.join(['1'] * 20)}\n",
+            "{path}:1: a vector of 20 numbers, the embeddings have a width of 16",
+        ),
+        (
+            f"qqq {' '.join(['1'] * 16)}\nqqqq 1 2\n",
+            "{path}:2: a vector of 2 numbers, the embeddings have a width of 16",
+        ),
         (
             "dog 1 2 3\n",
             "{path}:1: a vector of 3 numbers, the embeddings have a width of 16",

@@ -74,6 +74,11 @@ def test_labels_without_overlap_and_whole_columns_are_reported(
         "warning: hyp: has no label in common with ref: 'no', 'yes' against 'neg', 'pos'"
         in (scored(capsys, *sides(["pos", "neg"], ["yes", "no"]), "accuracy,f1")[1])
     )
+    none = scored(capsys, *sides(["pos", "neg"], ["", ""]), "accuracy")[1]
+    assert (
+        "warning: hyp: has no label in common with ref: none against 'neg', 'pos'"
+        in none
+    )
     many = scored(capsys, *sides(list("fghijk"), list("abcdea")), "accuracy")[1]
     assert many == [
         "warning: hyp: has no label in common with ref: 'a', 'b', 'c', 'd' and 1 more against 'f', 'g', 'h', 'i' and 2 more"

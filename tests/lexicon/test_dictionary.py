@@ -125,10 +125,32 @@ def test_only_the_encoder_reads_switched_words(
     )  # each word that could be exchanged was
 
 
+def test_phrases_between_tabs_are_no_pairs_of_their_words(
+    data: DataFolder, tmp_path: Path
+) -> None:
+    """The first two words of `in front of<TAB>devant` do not translate each other."""
+    path = tmp_path / "x"
+    (first, second), (third, fourth) = WORDS["en"][:2], WORDS["de"][:2]
+    path.write_text(f"{first}\t{third}\n", encoding="utf-8")
+    expected = read_dictionary(path, data)
+    path.write_text(
+        f"{first}\t {third}\t0.9\n{first} {second}\t{fourth}\n{second}\t{third} {fourth}\n",
+        encoding="utf-8",
+    )
+    found = read_dictionary(path, data)
+    assert {piece: list(others) for piece, others in found.items()} == {
+        piece: list(others) for piece, others in expected.items()
+    }
+    assert unusable_entries(path, data) == (
+        f"{path}: 2 of its 3 pairs have a word that is not one piece of the vocabulary, and are not used"
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("dog\n", "{path}:1: expected two words, got 'dog'"),
+        ("a dog\t\n", "{path}:1: expected two words, got 'a dog'"),
         (
             "qqq zzz\n",
             "{path}: none of its 1 pairs are pieces of the vocabulary of {data}",

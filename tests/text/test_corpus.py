@@ -120,6 +120,16 @@ def test_compressed_text_without_its_suffix_is_recognized(
         assert caught.value.hint == advice
 
 
+def test_compressed_standard_input_has_no_name_to_change(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    packed = io.BytesIO(gzip.compress(b"a line\n"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(packed, encoding="ascii"))
+    with pytest.raises(MasscliError) as caught:
+        list(corpus.iter_lines(Path("-")))
+    assert caught.value.hint == "it is compressed: gzip -dc FILE | masscli ..."
+
+
 @pytest.mark.parametrize(
     ("suffix", "kind", "pack"),
     [(".gz", "gzip", gzip.compress), (".xz", "xz", lzma.compress)],
