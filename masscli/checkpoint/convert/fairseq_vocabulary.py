@@ -202,7 +202,7 @@ def read_dictionary(path: Path) -> list[str]:
     pieces: dict[str, None] = {}
     lines = decode_text(read_named(path, "--dict"), path).removesuffix("\n").split("\n")
     for number, line in enumerate(lines, 1):
-        line = line.removesuffix("\r")
+        line = line.rstrip()
         overwrites = line.endswith(_OVERWRITE)
         piece, _, count = line.removesuffix(_OVERWRITE).rpartition(" ")
         if not piece or parse_digits(count.removeprefix("-")) is None:

@@ -46,7 +46,10 @@ from masscli.data.prepare.inputs import RequestedInputs, find_inputs
 from masscli.data.prepare.progress import ProgressReporter
 from masscli.data.prepare.publish import is_up_to_date, locked, publish, remove_partial
 from masscli.data.prepare.resume_state import RESUME_FILE, ResumeState
-from masscli.data.prepare.round_trip import round_trip_warnings
+from masscli.data.prepare.round_trip import (
+    normalization_warnings,
+    round_trip_warnings,
+)
 from masscli.data.prepare.shard_builder import (
     DROPPED_FILE,
     ShardBuilder,
@@ -358,6 +361,7 @@ def prepare_encoding(run: Run) -> None:
     warnings = split_text_warnings(files, given)
     if tokenizer.preprocessing.moses:
         warnings += round_trip_warnings(files, tokenizer.preprocessing)
+    warnings += normalization_warnings(files, tokenizer)
     for warning in warnings:
         run.progress.warn(warning)
     if needs_survey(run.config, run.groups):

@@ -1,7 +1,7 @@
-"""Warn about lines that change under Moses tokenization and detokenization.
+"""Warn about lines that change under Moses tokenization, or in a SentencePiece vocabulary, and back.
 
-A sample of lines from the beginning of each language's training text is tried. Generated text is
-detokenized, so a line that changes can never be generated.
+A sample of lines from the beginning of each language's training text is tried. A line that changes can never
+be generated.
 """
 
 from __future__ import annotations
@@ -11,7 +11,16 @@ from dataclasses import replace
 
 from masscli.data.prepare.chunks import sample_lines
 from masscli.text.corpus import FileScan
+from masscli.text.model_kinds import (
+    NUMBERED_SENTENCEPIECE,
+    SENTENCEPIECE,
+    TRAINED_BPE,
+)
 from masscli.text.preprocessing import TextPreprocessing
+from masscli.text.tokenizer import Tokenizer
+
+KINDS_WITH_NORMALIZATION = (TRAINED_BPE, SENTENCEPIECE, NUMBERED_SENTENCEPIECE)
+"""The kinds of subword models that are SentencePiece models, which may replace characters."""
 
 WORTH_SAYING = 0.01
 """Share of changed lines above which there is a warning."""
@@ -46,6 +55,44 @@ def round_trip_warnings(
             warnings.append(
                 f"--moses: {len(changed)} of {len(lines)} sampled lines of {language} do not come back from "
                 f"tokenization as they were, such as {before!r} as {after!r}: so they cannot be generated"
+            )
+    return warnings
+
+
+def normalization_warnings(
+    files: Mapping[str, Sequence[FileScan]], tokenizer: Tokenizer
+) -> list[str]:
+    """Return a warning for each language of which SentencePiece changes more than the share WORTH_SAYING.
+
+    A SentencePiece model may replace characters by others, in most cases by the rules of Unicode's NFKC: an
+    ellipsis becomes three full stops, and a zero-width non-joiner, which Persian has within words, a space.
+    Lines with unknown pieces, which are counted elsewhere, are left out. Other kinds of vocabularies give no
+    warning. `files` are the training files of each language.
+    """
+    if tokenizer.base_kind not in KINDS_WITH_NORMALIZATION:
+        return []
+    preprocessing = tokenizer.preprocessing
+    warnings = []
+    for language, scans in files.items():
+        lines = sample_lines(scans)
+        changed = []
+        for line, ids in zip(
+            lines, tokenizer.encode_lines(lines, language), strict=True
+        ):
+            # What tokenization changes is no fault of the vocabulary.
+            prepared = preprocessing.undo(
+                preprocessing.apply([line], language)[0], language
+            )
+            expected = " ".join(prepared.split())
+            again = tokenizer.decode(ids, language)
+            if tokenizer.vocab.unk not in ids and again != expected:
+                changed.append((expected, again))
+        if len(changed) > WORTH_SAYING * len(lines):
+            before, after = _difference(*changed[0])
+            warnings.append(
+                f"{len(changed)} of {len(lines)} sampled lines of {language} do not come back from the "
+                f"vocabulary as they were, such as {before!r} as {after!r}: SentencePiece replaces "
+                "such characters, so that they cannot be generated"
             )
     return warnings
 

@@ -540,7 +540,8 @@ def test_a_dictionary_must_fit(
 def test_a_dictionary_that_overwrites_pieces_has_the_ids_of_fairseq(
     tmp_path: Path,
 ) -> None:
-    text = "a 1\nb 1\na 2 #fairseq:overwrite\n<s> 3 #fairseq:overwrite\nc 4\n"
+    # Spaces at the end of a line mean nothing to fairseq.
+    text = "a 1\nb 1 \na 2 #fairseq:overwrite\n<s> 3 #fairseq:overwrite \nc 4\r\n"
     (tmp_path / "dict.txt").write_text(text, encoding="utf-8")
     pieces = ["<s>", "<pad>", "</s>", "<unk>", *read_dictionary(tmp_path / "dict.txt")]
     # fairseq 0.12.2 looks these up as 6, 5 and 8, and adds 4 and 7 as rows of their own.
