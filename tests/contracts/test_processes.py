@@ -98,13 +98,14 @@ def run_one(
     )
 
 
-def finish(preloaded: Preloaded, args: Sequence[str]) -> None:
-    """Two processes to their end; what they said stands in the failure.
+def finish(preloaded: Preloaded, args: Sequence[str]) -> str:
+    """Two processes to their end; what they said is returned, and stands in the failure.
 
     A second start is allowed: what is asked is what they learn, not that a busy machine lets two processes find each other at once.
     """
     ended = run_two(preloaded, args, restarts=1)
     assert ended.returncode == 0, ended.stderr
+    return ended.stderr
 
 
 def read(process: subprocess.Popen[str], beginning: str | None = None) -> str:
@@ -185,6 +186,18 @@ def test_a_run_begun_by_one_process_is_continued_by_two(
     assert (
         after == pytest.approx(wanted, abs=1e-3) and wanted["bleu"] > 0
     )  # each process has translated half of the lines
+
+
+@pytest.mark.parametrize(("micro_batches", "is_named"), [(3, True), (4, False)])
+def test_micro_batches_that_do_not_keep_both_processes_busy_are_named(
+    micro_batches: int, is_named: bool, toy: Path, tmp_path: Path, preloaded: Preloaded
+) -> None:
+    """As with fairseq's --update-freq 1, which counts the micro-batches of one process."""
+    changes = (f"train.update_freq={micro_batches}", "train.max_update=1")
+    run = recipe(toy, tmp_path / "run", *changes)
+    said = finish(preloaded, typed(run, tmp_path / "a.toml"))
+    told = f"an update of this run has {micro_batches} micro-batches in all, so that some of the 2 processes wait"
+    assert (told in said) == is_named
 
 
 def test_frozen_rows_stay_frozen_in_a_sharded_model(

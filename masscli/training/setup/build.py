@@ -45,6 +45,7 @@ from masscli.training.setup.notes import (
     note_export,
     note_other_examples,
     note_untrained_streams,
+    note_waiting_processes,
 )
 from masscli.training.setup.rate_notes import (
     note_changed_rate,
@@ -93,6 +94,7 @@ def build(
         notes += note_kept_warmup(recipe, last.recipe)
         notes += note_changed_rate(recipe, last.recipe, last.state)
     state = _run_state(recipe, last, context, accept_changes)
+    notes += note_waiting_processes(state.update_freq)
     tokenizer = context.data.tokenizer()
     framing = make_framing(recipe.model, tokenizer.vocab, state.languages)
     framing = replace(framing, length_multiple=recipe.train.length_multiple)

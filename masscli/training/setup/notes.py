@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from masscli.checkpoint.checkpoint import RunState
 from masscli.checkpoint.convert.model_config import find_export_obstacle
+from masscli.core import distributed
 from masscli.data.batches.framing import Framing
 from masscli.data.storage.data_folder import DataFolder
 from masscli.lexicon.dictionary import unusable_entries
@@ -68,6 +69,22 @@ def note_best_metric(recipe: Recipe, validator: Validator) -> list[str]:
     return [
         "the best checkpoint is chosen by the loss on sources that the model makes itself, "
         "which copying lowers; rather --eval-roundtrip --best-metric roundtrip"
+    ]
+
+
+def note_waiting_processes(update_freq: int) -> list[str]:
+    """Return a warning if the micro-batches of an update cannot keep all processes busy; else an empty list.
+
+    `update_freq` is their number, over all processes.
+    """
+    processes = distributed.world_size
+    count = "1 micro-batch" if update_freq == 1 else f"{update_freq} micro-batches"
+    if update_freq % processes == 0:
+        return []
+    return [
+        f"warning: an update of this run has {count} in all, so that some of the "
+        f"{processes} processes wait for the others: set --update-freq to a multiple of {processes} (with "
+        "--accept-changes if the run goes on)"
     ]
 
 
