@@ -208,7 +208,7 @@ def run(
 
 
 def _check_places(options: FilterConfig, source: Path, target: Path) -> None:
-    """Raise MasscliError for an input that can be read only once, and for a result that has no place.
+    """Raise MasscliError for an input that can be read only once, and for a result that cannot be written.
 
     Warn of inputs whose names are those of labeled examples.
     """

@@ -221,8 +221,7 @@ def _resolve_search(
     """Return the search options: those that were imported with the model, overridden by those `given`.
 
     A model without imported options has `search`, the options of the command line. Prints a warning if the
-    backend does not follow them. Raises MasscliError if
-    --closest-to-reference has nothing to choose from.
+    backend does not follow them. Raises MasscliError if --closest-to-reference has nothing to choose from.
     """
     imported = model.ensemble.first.state.generation
     if imported:
@@ -422,7 +421,8 @@ def _open_input(
         return texts, references or iter(targets)
     path = command.input or Path("-")
     warn_of_examples(
-        path, advice="; its table, preprocessed, is written from with --gen-subset"
+        path,
+        advice="; to generate from its examples, preprocess it and use --gen-subset",
     )
     if str(path) == "-" and is_terminal():
         answer = f"{command.buffer_size} lines or an end of file (Ctrl-D) start the translation"

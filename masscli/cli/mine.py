@@ -121,7 +121,7 @@ def run(
 
 
 def _check_files(options: MineConfig) -> None:
-    """Raise MasscliError for an output that has no place, and warn of inputs that were probably not meant."""
+    """Raise MasscliError for an output that cannot be written; warn of inputs that may be wrong."""
     files = (options.input_source, options.input_target)
     check_output(options.output)
     check_inputs_stay({"--output": options.output}, files)

@@ -14,7 +14,7 @@ from masscli.core.files import naming_full_file, open_atomic, real_path
 
 
 def check_output(path: Path) -> None:
-    """Raise MasscliError if `path`, given with --output, is a folder, or has no place that may be written.
+    """Raise MasscliError if `path`, given with --output, is a folder or cannot be written.
 
     It is for commands that write their file after minutes of work.
     """

@@ -175,7 +175,7 @@ def _report_scores(
         tests = compare_with_baseline(logged, parse_tags(baseline, "--baseline"))
         if not tests:
             print(
-                f"warning: --baseline {' '.join(baseline)}: no other score has the same tags beside it, "
+                f"warning: --baseline {' '.join(baseline)}: no other score has the same tags otherwise, "
                 "and a seed in common",
                 file=sys.stderr,
             )

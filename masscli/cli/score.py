@@ -153,8 +153,9 @@ def run(
         raise MasscliError(
             "--append: logs scores of whole files, and cannot be combined with --sentence-level"
         )
-    if measuring.is_asked_for or "squad" in options.metric:
-        _warn_of_source(src)
+    scores_lines = not measuring.is_asked_for and "squad" not in options.metric
+    if src is not None and not scores_lines:
+        _warn(["--src has no effect: copies are noticed in lines of text only"])
     if measuring.is_asked_for:
         score_runs(options, measuring, hyp, ref, append, tags)
         return
@@ -166,12 +167,6 @@ def run(
     scores = _score_files(options, hyp, ref, src)
     if append is not None:
         _append(append, scores, tags)
-
-
-def _warn_of_source(src: Path | None) -> None:
-    """Print a warning if --src was given, where no lines of text are scored."""
-    if src is not None:
-        _warn(["--src has no effect: copies are noticed in lines of text only"])
 
 
 def _score_files(

@@ -80,7 +80,7 @@ def run(
     from masscli.generation.shortlist_file import shortlist_text
     from masscli.lexicon.shortlist import learn_shortlist, measure_coverage
 
-    # To learn a shortlist takes minutes, so a path that cannot be written is named before.
+    # Learning a shortlist takes minutes, so a path that cannot be written is refused first.
     check_output(output)
     data = open_verified(path)
     shortlist = learn_shortlist(
@@ -89,12 +89,12 @@ def run(
     text = shortlist_text(shortlist, token_names(data.tokenizer()))
     with writer(output) as write:
         write(text)
-    # A shortlist can be used without a validation set to measure it by.
+    # A shortlist can be used without a validation set to measure its coverage on.
     try:
         coverage = measure_coverage(shortlist, data, source_lang, target_lang)
     except MissingDataError:
         print(
-            f"{output}: made; there are no validation pairs to measure it by",
+            f"{output}: written; there are no validation pairs to measure its coverage on",
             file=sys.stderr,
         )
         return

@@ -172,7 +172,7 @@ def _format_step(event: Stepped, remaining: float | None) -> str:
         )
     if event.oom_retries:
         parts.append(
-            f"{count_of(event.oom_retries, 'update')} split for want of memory"
+            f"{count_of(event.oom_retries, 'update')} split for lack of memory"
         )
     return "  ".join(parts)
 

@@ -66,7 +66,6 @@ class TrainingOptions(OptionGroup):
 
         An option that several objectives have is one flag for all of them, listed under the first objective.
         """
-        # The same option of two objectives is one flag, which holds for both.
         parameters: dict[str, inspect.Parameter] = {}
         for name, options in self.objectives.items():
             for option in section_parameters(options, f"Options of {name}"):
@@ -89,7 +88,6 @@ class TrainingOptions(OptionGroup):
         --set overrides flags, and flags override the file.
         """
         given = self._recipe_options(values)
-        # --set wins over flags, and flags win over the file.
         assignments = values["set"] or []
         # The processes of torchrun have the same arguments.
         if distributed.rank == 0:

@@ -258,7 +258,7 @@ def test_a_baseline_without_anything_to_compare_is_reported(
     log = write_log(tmp_path / "log.jsonl", {("scratch", 1): 1.0, ("mass", 2): 2.0})
     assert run(["report", str(log), "--baseline", "method=scratch"]) == 0
     assert capsys.readouterr().err == (
-        "warning: --baseline method=scratch: no other score has the same tags beside it, "
+        "warning: --baseline method=scratch: no other score has the same tags otherwise, "
         "and a seed in common\n"
     )
 

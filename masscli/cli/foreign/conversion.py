@@ -180,7 +180,10 @@ def _finish_fairseq_train(conversion: Conversion, given: ForeignCommand) -> None
 
 
 def _finish_schedule(conversion: Conversion, given: ForeignCommand) -> None:
-    """Set the last update, at which a schedule that decays ends here; fairseq has an end for each of both."""
+    """Set --max-update, where masscli ends both the run and a linear schedule.
+
+    fairseq has a flag for each: --max-update and --total-num-update.
+    """
     ends = {}
     for flag in given.flags:
         if flag.name in ("--total-num-update", "--max-update") and flag.values:
@@ -203,7 +206,7 @@ def _finish_schedule(conversion: Conversion, given: ForeignCommand) -> None:
         conversion.options["--max-update"] = total
     else:
         conversion.remarks.append(
-            f"--total-num-update {total}: has no counterpart beside --max-update, until which the rate falls"
+            f"--total-num-update {total}: has no counterpart; the learning rate falls until --max-update"
         )
 
 
@@ -290,7 +293,7 @@ def _finish_xlm(conversion: Conversion, given: ForeignCommand) -> None:
         # Then it is only the batch size of back-translation.
         conversion.options.pop("--batch-size", None)
         conversion.remarks.append(
-            "--batch_size: has no counterpart beside --tokens_per_batch (--max-tokens)"
+            "--batch_size: has no effect in masscli with --tokens_per_batch (--max-tokens)"
         )
     if conversion.objective in ENCODERS:
         conversion.options.pop("--decoder-layers", None)

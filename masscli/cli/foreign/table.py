@@ -17,7 +17,7 @@ PROGRAMS_OF = {
 }
 """For each masscli command, the programs whose flags users may try on it, in the order of the search."""
 
-IDLE = "it has no effect on what this program writes"
+IGNORED = "it has no effect on what this program writes"
 """Reason why flags are not needed that a program accepts only because it accepts all flags of another."""
 
 
@@ -80,7 +80,7 @@ class ForeignProgram:
     flags: Mapping[str, ForeignFlag]
     aliases: Mapping[str, str]
     """Other names of flags, such as short ones, with the full names."""
-    idle: str = ""
+    ignores: str = ""
     """Name of another program whose flags this one also accepts, although they have no effect on its
     output; empty for none."""
 
@@ -103,14 +103,14 @@ class ForeignProgram:
                 beginnings.append(flag)
         if len(beginnings) == 1:
             return beginnings[0]
-        return self._idle_flag(name)
+        return self._ignored_flag(name)
 
-    def _idle_flag(self, name: str) -> ForeignFlag | None:
-        """Return the flag `name` of the program `idle` as one that is not needed; None if it has no such."""
-        flag = programs()[self.idle].find(name) if self.idle else None
+    def _ignored_flag(self, name: str) -> ForeignFlag | None:
+        """Return the flag `name` of the program `ignores` as one that is not needed, or None."""
+        flag = programs()[self.ignores].find(name) if self.ignores else None
         if flag is None:
             return None
-        return ForeignFlag(flag.name, flag.values, always=IDLE)
+        return ForeignFlag(flag.name, flag.values, always=IGNORED)
 
 
 @functools.cache
@@ -139,7 +139,7 @@ def programs() -> dict[str, ForeignProgram]:
             " ".join(entry["defaults"].split()),
             flags,
             entry.get("aliases", {}),
-            entry.get("idle", ""),
+            entry.get("ignores", ""),
         )
     return found
 

@@ -152,7 +152,7 @@ class BacktranslationMonitor:
                 f"back-translation has lost the length of its input ({ratio})"
             )
         if repeated > 0.25:
-            again = f"{repeated:.0%} of the bigrams stand earlier in the same output"
+            again = f"{repeated:.0%} of the bigrams occur earlier in the same output"
             warnings.append(f"back-translation repeats itself ({again})")
         if distinct < 0.5:
             warnings.append(

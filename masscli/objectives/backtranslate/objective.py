@@ -190,7 +190,6 @@ class Backtranslate(Objective):
         # numbers.
         is_sampled = [False] * len(seeds)
         if self.training:
-            # Which sources are sampled is drawn from the seeds of the examples.
             is_sampled = [
                 np.random.default_rng([seed, 0]).random() < options.sampling_share
                 for seed in seeds
@@ -299,6 +298,5 @@ def _piece_counts_of_others(
         try:
             counts.append(data.piece_counts(language))
         except MissingDataError:
-            # A language may have no training text.
             continue
     return counts

@@ -266,7 +266,7 @@ class Electra(Objective):
             return []
         lacking = f"{num_weights - num_matching} of {num_weights} weights of the model's layers"
         return [
-            f"{lacking} have no like in the generator, and begin as they are drawn: add --generator-size 1"
+            f"{lacking} have no counterpart in the generator, and start at random: add --generator-size 1"
         ]
 
     def begin_update(self, model: Transformer, update: int) -> None:

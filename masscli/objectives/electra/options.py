@@ -73,7 +73,7 @@ class ElectraOptions(DocumentOptions):
             (
                 not two_stage or self.resolved_ties == "none",
                 "generator_ties",
-                "two-stage ties nothing: its generator stands still while the rest learns",
+                "two-stage ties nothing: its generator is frozen while the model learns",
             ),
             (
                 not two_stage or (updates or 0) > 0,
@@ -126,5 +126,5 @@ class ElectraOptions(DocumentOptions):
     @property
     def unused_options(self) -> tuple[UnusedOption, ...]:
         """The rule that --disc-weight has no effect in variants whose model predicts tokens."""
-        reason = f"--variant {self.variant} has no discriminator and weighs its two losses alike"
+        reason = f"--variant {self.variant} has no discriminator, and its two losses have equal weights"
         return (UnusedOption(self.predicts_tokens, "disc_weight", reason),)

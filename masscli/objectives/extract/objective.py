@@ -173,7 +173,6 @@ class Extract(PredictiveObjective):
         dataset = QuestionWindowDataset(table, self.options, self.reader, labeled=False)
         window_outputs = zip(dataset.windows, outputs, strict=True)
         predictions = []
-        # The windows of a question follow each other.
         for row, windows in groupby(window_outputs, key=lambda pair: pair[0].question):
             prediction = decode_answer(
                 table, row, list(windows), self.options, self.has_classifier

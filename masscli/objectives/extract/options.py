@@ -83,11 +83,11 @@ class ExtractOptions(TableOptions):
             UnusedOption(
                 all_answered,
                 "null_threshold",
-                "all questions have answers, and so get one",
+                "all questions have answers, so that one is always predicted",
             ),
             UnusedOption(
                 all_answered and self.qa_head == "albert",
                 "head_dropout",
-                "of --qa-head albert only its classifier of no answer has it",
+                "with --qa-head albert only the classifier of unanswerable questions has dropout",
             ),
         )

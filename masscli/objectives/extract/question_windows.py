@@ -112,7 +112,6 @@ class QuestionWindowDataset:
     @property
     def num_lost_answers(self) -> int:
         """The number of questions with an answer that no window holds as a whole."""
-        # An answer is lost only if no window holds all of it.
         found = {
             window.question
             for window in self.windows

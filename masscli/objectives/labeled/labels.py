@@ -185,7 +185,6 @@ def _location(table: Table, field: str, number: int) -> str:
     """
     if not table.is_list(field):
         return table.location(number)
-    # Labels of a list field are numbered through all examples.
     row = int(np.searchsorted(table.item_offsets[field], number, "right")) - 1
     word = number - int(table.item_offsets[field][row])
     # In CoNLL-U, some lines between the words are not words.

@@ -60,7 +60,7 @@ class TextTaskOptions(SequenceTaskOptions):
             (
                 not both_given,
                 "double_unordered",
-                "both_orders reads every pair in both orders as it is",
+                "both_orders already reads every pair in both orders",
             ),
         )
 

@@ -15,6 +15,7 @@ from masscli.data.batches.dataset import Example
 from masscli.data.storage.tables import Table
 from masscli.objectives.labeled.labels import UNKNOWN_LABEL
 from masscli.objectives.shared.batching import example_fields, flatten_positions
+from masscli.objectives.shared.corruption import Bools
 from masscli.objectives.shared.sequence_reader import SequenceReader
 
 
@@ -60,13 +61,7 @@ class TaggingDataset:
 
     def words_read(self, row: int) -> Ids:
         """Return which words of the sentence in a row the model reads: their numbers, counted from 0."""
-        items = self.table.item_rows(self.word_column, row)
-        offsets = (
-            self.token_offsets[items.start : items.stop + 1]
-            - self.token_offsets[items.start]
-        )
-        fits = offsets[:-1] < self.max_tokens
-        has_tokens = np.diff(offsets) > 0
+        fits, has_tokens = self._fit_and_tokens(row)
         words: Ids = np.flatnonzero(fits & has_tokens)
         return words
 
@@ -74,15 +69,19 @@ class TaggingDataset:
         """Return how many words of all sentences do not fit, and how many that would fit have no token."""
         num_truncated = num_empty = 0
         for row in range(len(self)):
-            items = self.table.item_rows(self.word_column, row)
-            offsets = (
-                self.token_offsets[items.start : items.stop + 1]
-                - self.token_offsets[items.start]
-            )
-            fits = offsets[:-1] < self.max_tokens
+            fits, has_tokens = self._fit_and_tokens(row)
             num_truncated += int(np.count_nonzero(~fits))
-            num_empty += int(np.count_nonzero(fits & (np.diff(offsets) == 0)))
+            num_empty += int(np.count_nonzero(fits & ~has_tokens))
         return num_truncated, num_empty
+
+    def _fit_and_tokens(self, row: int) -> tuple[Bools, Bools]:
+        """Return for each word of the sentence in a row whether its first token fits, and if it has any."""
+        items = self.table.item_rows(self.word_column, row)
+        offsets = (
+            self.token_offsets[items.start : items.stop + 1]
+            - self.token_offsets[items.start]
+        )
+        return offsets[:-1] < self.max_tokens, np.diff(offsets) > 0
 
     def __getitem__(self, row: int) -> Example:
         items = self.table.item_rows(self.word_column, row)

@@ -146,7 +146,7 @@ class RobertaOptions(DocumentMaskingOptions):
             UnusedOption(
                 self.input_form != "segment-pair",
                 "short_seq_prob",
-                f"{form} aims at no length but the full one",
+                f"{form} always aims at the full length",
             ),
             UnusedOption(
                 not self.reads_pairs,
@@ -188,6 +188,6 @@ class AlbertOptions(DocumentMaskingOptions):
             (
                 self.ngrams or self.ngram_rule == "words",
                 "ngram_rule",
-                "says nothing without --ngrams",
+                "has no effect without --ngrams",
             )
         )

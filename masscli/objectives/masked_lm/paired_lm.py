@@ -130,7 +130,7 @@ class PairedLM(Objective):
         # Next-sentence prediction takes its negative examples from other documents.
         if dataset.num_documents == 1 and self.pair_term == "nsp":
             warnings.append(
-                "no blank line ends a document: what does not follow comes from the same one"
+                "no blank line ends a document: negative examples come from the same document"
             )
         if len(dataset) and dataset.label_sum in (0, len(dataset)):
             warnings.append(

@@ -108,6 +108,6 @@ def refuse_language_tags(name: str, context: ObjectiveContext) -> None:
     """
     if context.framing.language_tag:
         raise MasscliError(
-            f"{name} has no place for a language's tag",
+            f"{name} cannot read language tags",
             "use --languages embedding, or none",
         )

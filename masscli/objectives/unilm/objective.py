@@ -125,7 +125,6 @@ class UniLM(Objective):
         terms = options.terms
         longest_block = 1 if "ar" in terms else options.max_ngram
         masked = most_masked(sizes[:, 0], options.mask_prob, longest_block)
-        # With this term alone, the copies replace the masked tokens.
         copies = 0 if list(terms) == ["ae"] else len(terms)
         lengths: NDArray[np.int64] = sizes[:, 0] + copies * masked
         return lengths

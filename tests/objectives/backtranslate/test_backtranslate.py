@@ -288,7 +288,7 @@ def test_healthy_output_causes_no_warning() -> None:
           "back-translation writes the wrong language (100% of the outputs look like another)"]),
         ([[5] * 9, [6] * 9],
          ["back-translation has lost the length of its input (3.00 pieces for each one read)",
-          "back-translation repeats itself (88% of the bigrams stand earlier in the same output)"]),
+          "back-translation repeats itself (88% of the bigrams occur earlier in the same output)"]),
         ([[5, 6, 7], [5, 6, 7]], ["back-translation collapses (0% of the outputs differ from all others)"]),
     ],
 )  # fmt: skip

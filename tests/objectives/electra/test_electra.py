@@ -389,7 +389,7 @@ def test_a_discriminator_of_another_size_takes_what_fits_and_says_what_does_not(
     layers = len(
         [n for n, _ in trainer.model.named_parameters() if n.startswith("encoder.")]
     )
-    told = f"one: {layers} of {layers} weights of the model's layers have no like in the generator, and begin as they are drawn"
+    told = f"one: {layers} of {layers} weights of the model's layers have no counterpart in the generator, and start at random"
     assert f"{told}: add --generator-size 1" in notes
     before = weights(trainer)
     assert isinstance(made, Electra)
@@ -475,7 +475,7 @@ def test_a_run_whose_model_would_not_be_trained_is_refused(
         ({"variant": "two-stage"}, "variant: two-stage needs --generator-updates above 0, got None"),
         ({"generator_updates": 5}, "generator_updates: belongs to --variant two-stage"),
         ({"variant": "two-stage", "generator_updates": 5, "generator_ties": "embeddings"},
-         "generator_ties: two-stage ties nothing: its generator stands still while the rest learns"),
+         "generator_ties: two-stage ties nothing: its generator is frozen while the model learns"),
     ],
 )  # fmt: skip
 def test_options_that_contradict_each_other(

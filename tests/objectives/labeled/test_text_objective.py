@@ -159,7 +159,7 @@ def test_pairs_without_an_order_are_learned_in_both(
     ]
     assert (
         refused(*at, "two", "--both-orders")[0]
-        == "--double-unordered: both_orders reads every pair in both orders as it is"
+        == "--double-unordered: both_orders already reads every pair in both orders"
     )
     one = refused(*at, "two", *own[6:], "--text-columns", "sentence1")
     assert one == (

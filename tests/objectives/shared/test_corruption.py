@@ -262,7 +262,7 @@ def test_words_of_albert_follow_its_rule() -> None:
         ]  # masks are static
         assert all((11 in x) == (12 in x) for x in found) is (rule == "released")
     with pytest.raises(
-        ConfigError, match=r"^ngram_rule: says nothing without --ngrams$"
+        ConfigError, match=r"^ngram_rule: has no effect without --ngrams$"
     ):
         objective("albert", ngram_rule="released", ngrams=False)
 

@@ -562,7 +562,7 @@ def test_empty_outputs_and_tables_read_as_text_are_reported(
     assert not any("warning" in line for line in told(capsys, *at, text)[1])
     table = save(tmp_path / "x.tsv", ["source\ttarget", "ba\tbe"])
     assert told(capsys, *at, table)[1][0] == (
-        f"warning: {table}: is read as text, a line at a time, and not as tsv; its table, preprocessed, is written from with --gen-subset"
+        f"warning: {table}: is read as text, a line at a time, and not as tsv; to generate from its examples, preprocess it and use --gen-subset"
     )
     monkeypatch.setattr(Tokenizer, "decode", lambda *_: " ")
     assert (

@@ -38,12 +38,12 @@ DRAWN = f"{FORM} makes no pairs, and --masks dynamic draws by --seed"
 @pytest.mark.parametrize(
     ("idle", "flags", "why", "useful"),
     [
-        (["roberta"], ["--short-seq-prob", "0.5"], f"{FORM} aims at no length but the full one", PAIRS),
+        (["roberta"], ["--short-seq-prob", "0.5"], f"{FORM} always aims at the full length", PAIRS),
         (["roberta"], ["--dupe-factor", "1"], f"{FORM} makes the same examples each time", PAIRS),
         (["roberta"], ["--pair-seed", "3"], DRAWN, ["roberta", "--masks", "static"]),
         (PAIRS, ["--no-mask-specials"], "--input-form segment-pair never masks [CLS] and [SEP]", ["roberta"]),
         (["electra", "--variant", "replace-mlm"], ["--disc-weight", "20"],
-         "--variant replace-mlm has no discriminator and weighs its two losses alike", ["electra"]),
+         "--variant replace-mlm has no discriminator, and its two losses have equal weights", ["electra"]),
         (["unilm", "--variant", "ar"], ["--ngram-prob", "0.4"], "--variant ar has blocks of one token", ["unilm"]),
         (["unilm", "--ngram-prob", "0"], ["--max-ngram", "3"], "--ngram-prob 0 makes blocks of one token", ["unilm"]),
         (["unilm", "--variant", "par"], ["--corruption", "all-mask"], "--variant par has no [M]", ["unilm"]),
@@ -257,7 +257,7 @@ def test_the_recipe_of_a_run_holds_every_default_and_is_used_again(
         written.replace("short_seq_prob = 0.0", "short_seq_prob = 0.5"),
         encoding="utf-8",
     )
-    reason = f"{FORM} aims at no length but the full one"
+    reason = f"{FORM} always aims at the full length"
     assert unused(*at) == [(f"{file}: stream.one.objective.short_seq_prob", reason)]
     sets = [
         "--set",
