@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Download the text of scale paper, as the MASS paper and XLM describe it:  bash recipes/news.sh fr|de|ro FOLDER
 #
-# mono.*.gz: News Crawl 2007 to 2017, deduplicated and shuffled by its publishers: 190M lines of English, 62M of French, 270M of German, 3M of
-# Romanian, which starts in 2015. valid.* and test.*: newstest2013 and newstest2014 (French), newstest2013 and newstest2016 (German),
+# mono.*.gz: News Crawl 2007 to 2017, deduplicated and shuffled by its publishers: 190M lines of English, 62M of French, 270M of German, 3M
+# of Romanian, which starts in 2015. valid.* and test.*: newstest2013 and newstest2014 (French), newstest2013 and newstest2016 (German),
 # newsdev2016 and newstest2016 (Romanian). pairs.*: a million pairs drawn from Europarl and Common Crawl; for Romanian the 610,320 of
 # Europarl and SETIMES2. codes and vocab: XLM's BPE merges and pieces. An interrupted download resumes where it stopped.
 set -euo pipefail

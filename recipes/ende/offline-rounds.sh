@@ -28,17 +28,19 @@ for round in 1 2 3 4; do
     mkdir -p "$made"
     for way in en-de de-en; do
         from=${way%-*} to=${way#*-}
-        [ -e "$made/made.$from" ] || masscli generate "${models[@]}" -s "$to" -t "$from" --beam 5 --input "$text/half.$to" --output "$made/made.$from"
+        [ -e "$made/made.$from" ] || masscli generate "${models[@]}" -s "$to" -t "$from" --beam 5 \
+            --input "$text/half.$to" --output "$made/made.$from"
         # The first model says how well a generated source and its real target fit together, in both directions.
-        [ -e "$made/$way.$to" ] || masscli filter "$made/made.$from" "$text/half.$to" -s "$from" -t "$to" --no-filter-lang --forward "${models[0]}" \
-            --keep-best 0.7 --output "$made/$way"
+        [ -e "$made/$way.$to" ] || masscli filter "$made/made.$from" "$text/half.$to" -s "$from" -t "$to" --no-filter-lang \
+            --forward "${models[0]}" --keep-best 0.7 --output "$made/$way"
         masscli preprocess "${plain[@]}" --langs "$from,$to" --trainpref "$made/$way" --destdir "$OUTPUT/data-offline-$round-$way"
     done
     for lang in en de; do
         cat "$made/en-de.$lang" "$made/de-en.$lang" > "$made/both.$lang"
     done
     masscli preprocess "${plain[@]}" --langs en,de --trainpref "$made/both" --destdir "$OUTPUT/data-offline-$round-both"
-    [ -e "$dictionary" ] || masscli dictionary "$OUTPUT/data-offline-$round-both" --langs en,de --from pairs --limit 1000000 --output "$dictionary"
+    [ -e "$dictionary" ] || masscli dictionary "$OUTPUT/data-offline-$round-both" --langs en,de --from pairs --limit 1000000 \
+        --output "$dictionary"
     settings=()
     for way in en-de de-en; do
         settings+=(--set "stream.offline-$way.data_dir=$OUTPUT/data-offline-$round-$way")
@@ -53,7 +55,8 @@ for round in 1 2 3 4; do
             settings+=(--set "stream.offline-$way.loss_weight=1" --set "stream.back-$way.loss_weight=0")
         done
     fi
-    masscli finetune "$OUTPUT/data-near" --config "$here/offline.toml" "${settings[@]}" --init-from "$OUTPUT/$begin" --seed "$round" --save-dir "$new"
+    masscli finetune "$OUTPUT/data-near" --config "$here/offline.toml" "${settings[@]}" --init-from "$OUTPUT/$begin" \
+        --seed "$round" --save-dir "$new"
     begin=offline-$round
     models=("$new" "${models[0]}" "$OUTPUT/long-2")
 done

@@ -18,8 +18,8 @@ case $SCALE in
 esac
 [ -e "$OUTPUT/dictionary.txt" ] || masscli dictionary "$OUTPUT/data" --langs "en,$target" --from text --dim "$dim" \
     --vectors "$OUTPUT/vectors" --output "$OUTPUT/dictionary.txt"
-# Two runs at scale tiny, with different vocabularies, were within 3% of the middle of its band, which extends 4% to both sides. The bands of
-# scale small extend 5% to both sides of a single run.
+# Two runs at scale tiny, with different vocabularies, were within 3% of the middle of its band, which extends 4% to both sides. The bands
+# of scale small extend 5% to both sides of a single run.
 curve=()
 case $target-$SCALE in
     fr-tiny) curve=(--expected-curve loss=200:4.6-5.0,400:4.0-4.4,600:3.65-3.98,1000:3.15-3.45) ;;

@@ -29,7 +29,8 @@ else
 fi
 # One model for both directions.
 for size in $sizes; do
-    common=(--config "$settings/pairs.$SCALE.toml" --task translate --pairs "en-$target,$target-en" --max-examples "$size" --label-smoothing "$smoothing")
+    common=(--config "$settings/pairs.$SCALE.toml" --task translate --pairs "en-$target,$target-en" --max-examples "$size"
+        --label-smoothing "$smoothing")
     $launch finetune "$OUTPUT/data-pairs" "${common[@]}" "${scratch_curve[@]}" --save-dir "$OUTPUT/scratch-$size"
     $launch finetune "$OUTPUT/data-pairs" "${common[@]}" --init-from "$OUTPUT/$base" "${mass_curve[@]}" \
         --save-dir "$OUTPUT/mass-$size"

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# Step 2: `data` has both sides of the captions and part of the novels; `data-few` has only the few pairs, with a small vocabulary of their own.
+# Step 2: `data` has both sides of the captions and part of the novels; `data-few` has only the few pairs, with a small vocabulary of their
+# own.
 set -euo pipefail
-DATA=${DATA:-${MASSCLI_DATA:?or DATA must name the folder of corpora}} OUTPUT=${OUTPUT:-runs/lowres} SCALE=${SCALE:-tiny} PAIRS=${PAIRS:-1000}
+DATA=${DATA:-${MASSCLI_DATA:?or DATA must name the folder of corpora}}
+OUTPUT=${OUTPUT:-runs/lowres} SCALE=${SCALE:-tiny} PAIRS=${PAIRS:-1000}
 case $SCALE in
     tiny) novel_lines=10000 ;;
     gpu) novel_lines=100000 ;;

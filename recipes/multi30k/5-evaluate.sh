@@ -9,5 +9,6 @@ case $SCALE in
 esac
 rm -rf "$OUTPUT/average" # It would be out of date if the run was continued.
 masscli average "$OUTPUT/run" --last "$last" --output "$OUTPUT/average"
-masscli generate "$OUTPUT/average" -s en -t "$lang" --beam 5 --lenpen 1.0 --input "$DATA/multi30k/test2016.en" --output "$OUTPUT/test2016.$lang"
+masscli generate "$OUTPUT/average" -s en -t "$lang" --beam 5 --lenpen 1.0 \
+    --input "$DATA/multi30k/test2016.en" --output "$OUTPUT/test2016.$lang"
 masscli score "$OUTPUT/test2016.$lang" --ref "$DATA/multi30k/test2016.$lang" --metric multi-bleu,bleu --lang "$lang" --lowercase

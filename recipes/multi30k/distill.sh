@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Optional, after step 2: the best that was found for 29,000 pairs. Models of three seeds translate the training text together, and each goes
-# on with these translations beside the real text. After two such rounds one model learns from the translations of both.
+# Optional, after step 2: the best that was found for 29,000 pairs. Models of three seeds translate the training text together, and each
+# goes on with these translations in addition to the real text. After two such rounds one model learns from the translations of both.
 set -euo pipefail
 here=$(dirname "$0")
 DATA=${DATA:-${MASSCLI_DATA:?or DATA must name the folder of corpora}} OUTPUT=${OUTPUT:-runs/multi30k}

@@ -4,7 +4,8 @@
 set -euo pipefail
 here=$(dirname "$0") OUTPUT=${OUTPUT:-runs/objectives}
 common=("$OUTPUT/data" --config "$here/pretrain.toml" --langs en --segments 2 --tokens-per-sample 128 --mask-prob 0.15)
-masscli pretrain "${common[@]}" --objective electra --variant two-stage --generator-size 1 --generator-updates 750 --save-dir "$OUTPUT/electra-two-stage"
+masscli pretrain "${common[@]}" --objective electra --variant two-stage --generator-size 1 --generator-updates 750 \
+    --save-dir "$OUTPUT/electra-two-stage"
 masscli pretrain "${common[@]}" --objective electra --variant adversarial --save-dir "$OUTPUT/electra-adversarial"
 masscli pretrain "${common[@]}" --objective electra --variant electra-15 --save-dir "$OUTPUT/electra-15"
 masscli pretrain "${common[@]}" --objective electra --variant replace-mlm --save-dir "$OUTPUT/electra-replace-mlm"

@@ -3,7 +3,8 @@
 set -euo pipefail
 here=$(dirname "$0") OUTPUT=${OUTPUT:-runs/onset} SEEDS=${SEEDS:-1}
 learn() { # NAME UPDATES OPTION...
-    masscli pretrain "$OUTPUT/data" --config "$here/pretrain.tiny.toml" --max-update "$2" --seed "$seed" "${@:3}" --save-dir "$OUTPUT/pretrained/$1-$seed"
+    masscli pretrain "$OUTPUT/data" --config "$here/pretrain.tiny.toml" --max-update "$2" --seed "$seed" "${@:3}" \
+        --save-dir "$OUTPUT/pretrained/$1-$seed"
 }
 for seed in $SEEDS; do
     mass=(--objective mass --k 0.5 --random-share 0)

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Step 5: BLEU over pieces of the test set in both directions; and after each million tokens how many nats the decoder loses with a wrong source.
+# Step 5: BLEU over pieces of the test set in both directions; and after each million tokens how many nats the decoder loses with a wrong
+# source.
 set -euo pipefail
 OUTPUT=${OUTPUT:-runs/onset}
 for way in aa-bb bb-aa; do
