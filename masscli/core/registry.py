@@ -100,7 +100,8 @@ class Registry(Generic[T]):
             if not f"{module_name}.".startswith(f"{error.name}."):
                 raise
             problem = Problem(subject, f"there is no module {error.name!r}")
-            raise ConfigError(problem, hint="is the plug-in installed?") from None
+            hint = "install the package, or put its folder into PYTHONPATH"
+            raise ConfigError(problem, hint=hint) from None
         try:
             return EntryPoint(target, target, self.group).load()
         except AttributeError:

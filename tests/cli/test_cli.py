@@ -216,7 +216,7 @@ def test_completion(typed: str, offered: list[str]) -> None:
         (["--zzz"], ["error: no such option: --zzz", "hint: masscli --help"]),
         (["pretrain", "--objective", "mas"], ["error: --objective: no objective called 'mas', did you mean 'mass'?", PRETRAIN_HELP]),
         (["pretrain", "--objective", "nowhere:Mine"],
-         ["error: --objective: objective 'nowhere:Mine': there is no module 'nowhere'", "hint: is the plug-in installed?"]),
+         ["error: --objective: objective 'nowhere:Mine': there is no module 'nowhere'", "hint: install the package, or put its folder into PYTHONPATH"]),
         (["pretrain", "--max-tokens", "x"], ["error: --max-tokens: expected int, got 'x'", PRETRAIN_HELP]),
         (["pretrain", "--max-tokens", "0", "--lr=a", "--norm", "mid"],
          ["error: --norm: 'mid' is not one of pre, post", "error: --lr: expected float, got 'a'",
