@@ -178,7 +178,7 @@ class BpeCodesModel:
             piece_count = int(count)
         except ValueError:
             raise BadModelError(
-                "is not made of BPE codes", "make it anew with --bpe-codes"
+                "is not made of BPE codes", "make it again with --bpe-codes"
             ) from None
         self._pieces = [*XLM_SPECIAL_PIECES, *lines[:piece_count]]
         # Special pieces have no entry here, so text never becomes one of them.
@@ -213,22 +213,21 @@ class BpeCodesModel:
             for i, piece in enumerate(XLM_SPECIAL_PIECES)
             if piece.startswith("<special")
         ]
-        # One of them is the mask.
         special.remove(MASK_ID)
         return special
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         """Return a list of token ids for each line, without start and end symbols."""
         return [
-            [self._ids.get(piece, UNKNOWN_ID) for piece in self.cut(line)]
+            [self._ids.get(piece, UNKNOWN_ID) for piece in self.encode_as_pieces(line)]
             for line in lines
         ]
 
-    def cut(self, line: str) -> list[str]:
+    def encode_as_pieces(self, line: str) -> list[str]:
         """Return the pieces of a line; a character that the vocabulary lacks is a piece of its own."""
         pieces: list[str] = []
         for word in line.split():
-            pieces += self._cut_word(word)
+            pieces += self._split_word(word)
         return pieces
 
     @property
@@ -257,7 +256,7 @@ class BpeCodesModel:
         """Return the piece for each id, as in the vocabulary, and like `<32000>` for an id beyond its end."""
         return pieces_of(ids, self._pieces)
 
-    def _cut_word(self, word: str) -> list[str]:
+    def _split_word(self, word: str) -> list[str]:
         """Return the pieces of a word, with `@@` at the end of all but the last."""
         parts = merge_marked_word(word, self._ranks)
         pieces: list[str] = []

@@ -145,11 +145,11 @@ class ByteLevelModel(PackedModel):
             encoded.append(ids)
         return encoded
 
-    def cut(self, line: str) -> list[str]:
+    def encode_as_pieces(self, line: str) -> list[str]:
         """Return the pieces of a line; a byte that the vocabulary lacks is a piece of its own."""
         pieces: list[str] = []
         for word in self._words(line):
-            pieces += self._cut_word(word)
+            pieces += self._split_word(word)
         return pieces
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -184,7 +184,7 @@ class ByteLevelModel(PackedModel):
             line = f" {line}"
         yield from split_words(line)
 
-    def _cut_word(self, word: str) -> list[str]:
+    def _split_word(self, word: str) -> list[str]:
         """Return the pieces of a word: its bytes, spelled as letters, after all merges."""
         letters = [BYTE_LETTERS[byte] for byte in word.encode()]
         return merge_pairs(letters, self._ranks)
@@ -203,7 +203,7 @@ class ByteLevelModel(PackedModel):
         ids = self._cache.get(word)
         if ids is None:
             ids = [
-                self._ids.get(piece, self._unknown) for piece in self._cut_word(word)
+                self._ids.get(piece, self._unknown) for piece in self._split_word(word)
             ]
             remember(self._cache, word, ids)
         return ids

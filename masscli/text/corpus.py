@@ -279,7 +279,6 @@ def split_lines(text: str) -> list[str]:
     if not text:
         return []
     lines = text.split("\n")
-    # A newline at the end of the text begins no line.
     if not lines[-1]:
         lines.pop()
     if "\r" in text:

@@ -1,4 +1,4 @@
-"""A dictionary of fairseq over words, or over the pieces into which BPE merges cut words.
+"""A dictionary of fairseq over words, or over the pieces into which BPE merges split words.
 
 fairseq expects text that was split with the merges of subword-nmt or fastBPE, or that is only split at white
 space, and looks the pieces up in a dictionary. The ids are those of the dictionary: `<s> <pad> </s> <unk>`,
@@ -29,7 +29,7 @@ def pack_dictionary(
 
     `pieces` are in the order of their ids, each once. `special_ids` maps masscli's names of special pieces to
     ids and must have `<unk>`. `merges` are strings `A B`, the first learned first; if they are None, text is
-    only cut at white space. `unused_ids` are the ids of pieces that no text is encoded into.
+    only split at white space. `unused_ids` are the ids of pieces that no text is encoded into.
     """
     rest = {}
     if merges is not None:
@@ -65,15 +65,18 @@ class DictionaryModel(PackedModel):
         encoded = []
         for line in lines:
             encoded.append(
-                [self._ids.get(piece, self._unknown) for piece in self.cut(line)]
+                [
+                    self._ids.get(piece, self._unknown)
+                    for piece in self.encode_as_pieces(line)
+                ]
             )
         return encoded
 
-    def cut(self, line: str) -> list[str]:
+    def encode_as_pieces(self, line: str) -> list[str]:
         """Return the pieces of a line, whether or not the dictionary has them."""
         pieces: list[str] = []
         for word in line.split():
-            pieces += self._cut(word)
+            pieces += self._split_word(word)
         return pieces
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -102,7 +105,7 @@ class DictionaryModel(PackedModel):
         """Return the piece for each id, as in the dictionary, and like `<32000>` for an id beyond its end."""
         return pieces_of(ids, self._pieces)
 
-    def _cut(self, word: str) -> list[str]:
+    def _split_word(self, word: str) -> list[str]:
         """Return the pieces of a word, with `@@` at the end of all but the last.
 
         Without merges the word itself is the only piece.

@@ -39,10 +39,10 @@ class ExtensibleModel(SubwordModel, Protocol):
 
     @property
     def text_ids(self) -> Mapping[str, int]:
-        """The id of each piece that text can be encoded into, spelled as `cut` spells it."""
+        """The id of each piece that text can be encoded into, spelled as `encode_as_pieces` spells it."""
         ...
 
-    def cut(self, line: str) -> list[str]:
+    def encode_as_pieces(self, line: str) -> list[str]:
         """Return the pieces of a line; one that is not in `text_ids` is unknown, and spelled by its text."""
         ...
 
@@ -181,9 +181,9 @@ class ExtendedModel:
         """Return a list of token ids for each line, encoded by the base model."""
         return self.base.encode(lines)
 
-    def cut(self, line: str) -> list[str]:
+    def encode_as_pieces(self, line: str) -> list[str]:
         """Return the pieces of a line in the base model, from which a further extension starts."""
-        return self.base.cut(line)
+        return self.base.encode_as_pieces(line)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text that the ids stand for, with UNKNOWN_TEXT for unknown pieces."""
@@ -275,7 +275,7 @@ class ExtendedSide:
         for line in lines:
             ids: list[int] = []
             for word in words_of_pieces(
-                self._model.cut(line), self._model.spelling, self._known
+                self._model.encode_as_pieces(line), self._model.spelling, self._known
             ):
                 ids += self.encode_word(word)
             encoded.append(ids)

@@ -95,7 +95,7 @@ class NumberedSentencePieceModel(PackedModel):
             encoded.append([self._ids.get(piece, self._unknown) for piece in pieces])
         return encoded
 
-    def cut(self, line: str) -> list[str]:
+    def encode_as_pieces(self, line: str) -> list[str]:
         """Return the pieces of a line; a run of characters that SentencePiece lacks is one, or its bytes."""
         pieces: list[str] = self._processor.encode(line, out_type=str)
         return pieces

@@ -99,7 +99,7 @@ class SentencePieceModel:
         )
         return ids
 
-    def cut(self, line: str) -> list[str]:
+    def encode_as_pieces(self, line: str) -> list[str]:
         """Return the pieces of a line as the model stores them; a run of unknown characters is one piece."""
         pieces: list[str] = self.processor.encode(
             self.reserved_text.escape(line), out_type=str

@@ -78,7 +78,7 @@ class Tokenizer:
         """The kind of the subword model, or that of the model that an extended vocabulary began with."""
         if isinstance(self._model, ExtendedModel):
             self.base_kind = self._model.base_kind
-        # Words occur again and again, so that most need not be cut again.
+        # Words occur again and again, so that most need not be encoded again.
         by_words = self.base_kind in KINDS_OF_WORDS
         self._words = WordCache(self._model, by_words)
         # Some languages may have models of their own.
@@ -491,10 +491,10 @@ def _check_compatible(
                 f"it has {known}",
             )
     hint = f"leave it out, or use the subword model alone: --spm-model {model_file}"
-    check_preparation(card, preprocessing, f"--spm-model {path}", hint)
+    check_preprocessing(card, preprocessing, f"--spm-model {path}", hint)
 
 
-def check_preparation(
+def check_preprocessing(
     card: TokenizerCard, preprocessing: TextPreprocessing, given: str, hint: str
 ) -> None:
     """Raise MasscliError, with the hint, if `preprocessing` is on where that of a stored vocabulary is not.
@@ -511,6 +511,6 @@ def check_preparation(
     for option, requested, stored in options:
         if requested and requested != stored:
             raise MasscliError(
-                f"--{option}: differs from the preparation of text for the vocabulary of {given}",
+                f"--{option}: differs from the preprocessing of the vocabulary of {given}",
                 hint,
             )

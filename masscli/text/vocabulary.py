@@ -55,7 +55,6 @@ class IdRanges:
         `owner` says whose it is: `encoder` or `decoder`. With two vocabularies an encoder predicts source
         ids.
         """
-        # An encoder with a vocabulary of its own can only predict the source.
         if owner == "encoder" and self.has_two_vocabularies:
             return self.source
         return self.predicted

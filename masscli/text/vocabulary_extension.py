@@ -28,7 +28,7 @@ from masscli.text.numbered_sentencepiece import NumberedSentencePieceModel
 from masscli.text.piece_spelling import PieceSpelling
 from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.sentencepiece_model import SentencePieceModel
-from masscli.text.tokenizer import Tokenizer, check_preparation, find_tokenizer_folder
+from masscli.text.tokenizer import Tokenizer, check_preprocessing, find_tokenizer_folder
 from masscli.text.tokenizer_card import (
     SPECIAL_PIECES,
     TokenizerCard,
@@ -54,7 +54,7 @@ def load_to_extend(
     """Return the tokenizer of the data folder, run or imported checkpoint that --extend names.
 
     `preprocessing` and `languages` are what the user asks for. Raises MasscliError if there is no tokenizer,
-    if it cannot be extended by these languages or has all of them, or if it prepares text in another way.
+    if it cannot be extended by these languages or has all of them, or if it preprocesses text in another way.
     What is done to Romanian letters may differ where Romanian is new.
     """
     if not path.exists():
@@ -85,8 +85,8 @@ def load_to_extend(
         preprocessing = replace(
             preprocessing, romanian=tokenizer.preprocessing.romanian
         )
-    hint = "leave it out: all text is prepared as it was for the old vocabulary"
-    check_preparation(tokenizer.card, preprocessing, f"--extend {path}", hint)
+    hint = "leave it out: all text is preprocessed as for the old vocabulary"
+    check_preprocessing(tokenizer.card, preprocessing, f"--extend {path}", hint)
     return tokenizer
 
 
@@ -166,8 +166,8 @@ def why_not_extended(new: Tokenizer, old: Tokenizer) -> str | None:
             return f"its special symbol {symbol} has another id"
     if not old.vocab.languages.items() <= new.vocab.languages.items():
         return "a language has another id"
-    if not _is_prepared_alike(new, old):
-        return "its text is prepared in another way"
+    if not _same_preprocessing(new, old):
+        return "its text is preprocessed in another way"
     return None
 
 
@@ -181,7 +181,7 @@ def _special_symbols(vocab: Vocabulary) -> dict[str, object]:
     }
 
 
-def _is_prepared_alike(new: Tokenizer, old: Tokenizer) -> bool:
+def _same_preprocessing(new: Tokenizer, old: Tokenizer) -> bool:
     """Return whether text of the languages of `old` is preprocessed in the same way for both."""
     before, after = old.preprocessing, new.preprocessing
     if "ro" not in old.vocab.languages:
@@ -232,7 +232,7 @@ def _count_words(
     `by_words` says that the pieces of a line are those of its words in a row.
     """
     texts: Counter[str] = Counter()
-    # Most words occur many times, and are cut only once where lines can be split word by word.
+    # Most words occur many times, and are split only once where lines can be split word by word.
     for line in lines:
         if by_words:
             texts.update(line.split(" "))
@@ -240,7 +240,9 @@ def _count_words(
             texts[line] += 1
     words: Counter[Word] = Counter()
     for text, count in texts.items():
-        for word in words_of_pieces(model.cut(text), spelling, model.text_ids):
+        for word in words_of_pieces(
+            model.encode_as_pieces(text), spelling, model.text_ids
+        ):
             words[word] += count
     return words
 
@@ -281,7 +283,7 @@ def _choose_characters(
 def _without_unknown(
     words: Mapping[Word, int], known: Container[str]
 ) -> dict[Word, int]:
-    """Return the words with their counts, cut where a piece is not known; such pieces are left out."""
+    """Return the words with their counts, split where a piece is not known; such pieces are left out."""
     parts: Counter[Word] = Counter()
     for word, count in words.items():
         start = 0
@@ -321,8 +323,8 @@ def _pack(
         )
     # Special symbols that the old model lacks have ids after its own.
     names = {number: name for name, number in special_ids.items()}
-    behind = [names[number] for number in range(card.pieces, card.size)]
-    return pack_extended(old.model_bytes, special_ids, [*behind, *pieces], [extension])
+    added = [names[number] for number in range(card.pieces, card.size)]
+    return pack_extended(old.model_bytes, special_ids, [*added, *pieces], [extension])
 
 
 def _special_ids(card: TokenizerCard) -> dict[str, int]:

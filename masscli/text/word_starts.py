@@ -99,7 +99,6 @@ def _begins_word(piece: str, marker: str, as_albert: bool) -> bool:
 
 def _is_punctuation(text: str) -> bool:
     """Return whether a text has no letters and digits, and no parts of characters (U+FFFD)."""
-    # A part of a character (U+FFFD) may belong to a letter.
     return not any(letter.isalnum() or letter == "\ufffd" for letter in text)
 
 

@@ -126,15 +126,18 @@ class WordPieceModel:
         encoded = []
         for line in lines:
             encoded.append(
-                [self.text_ids.get(piece, unknown) for piece in self.cut(line)]
+                [
+                    self.text_ids.get(piece, unknown)
+                    for piece in self.encode_as_pieces(line)
+                ]
             )
         return encoded
 
-    def cut(self, line: str) -> list[str]:
+    def encode_as_pieces(self, line: str) -> list[str]:
         """Return the pieces of a line; a basic token that cannot be split into known pieces is one piece."""
         pieces: list[str] = []
         for token in basic_tokens(line, self._keep_accents):
-            pieces += self._cut_token(token)
+            pieces += self._split_token(token)
         return pieces
 
     @cached_property
@@ -173,7 +176,7 @@ class WordPieceModel:
         """Return the piece for each id, as in `vocab.txt`; an id beyond its end is written like `<32000>`."""
         return pieces_of(ids, self._pieces)
 
-    def _cut_token(self, token: str) -> list[str]:
+    def _split_token(self, token: str) -> list[str]:
         """Return the longest known pieces of a basic token, taken from left to right.
 
         The result is the whole token if a part of it is not in the vocabulary, or if it is too long. Then it

@@ -155,7 +155,7 @@ def words(model: ExtendedModel, line: str) -> list[list[str]]:
     known = set(model.text_ids) - merged | set(model.base.text_ids)
     result: list[list[str]] = []
     # As the tokenizer does for these kinds, word by word.
-    for piece in model.base.cut(line):
+    for piece in model.base.encode_as_pieces(line):
         parts = [piece] if piece in known else spelling.split(piece, known)
         for part in parts:
             if not result or spelling.begins_word(result[-1][-1], part):
@@ -270,7 +270,7 @@ def test_romanian_letters_may_be_prepared_where_romanian_is_new(tmp_path: Path) 
         (
             TextPreprocessing(lowercase=True),
             ("ro",),
-            "--lowercase: differs from the preparation of text for the vocabulary of --extend {path}",
+            "--lowercase: differs from the preprocessing of the vocabulary of --extend {path}",
         ),
     ],
 )

@@ -36,7 +36,7 @@ def export_masscli(checkpoint: Checkpoint, output: Path) -> list[str]:
         objectives=checkpoint.objective_state(),
     )
     return [
-        f"{path}: every command accepts it; training starts anew from it with --init-from"
+        f"{path}: every command accepts it; a new run starts from it with --init-from"
     ]
 
 

@@ -290,7 +290,7 @@ def _is_read_by_classes(opened: SentencePieceModel, model: bytes) -> bool:
     """
     spec = read_normalizer_spec(model)
     pieces, _ = opened.pieces_and_scores()
-    two_words = opened.cut("a b")
+    two_words = opened.encode_as_pieces("a b")
     return (
         spec.model_type == UNIGRAM
         and spec.add_dummy_prefix
@@ -298,7 +298,7 @@ def _is_read_by_classes(opened: SentencePieceModel, model: bytes) -> bool:
         and not opened.has_bytes
         and not user_defined_pieces(model)
         and not any(SENTENCEPIECE_SPACE in piece[1:] for piece in pieces)
-        and all(opened.cut(f"a{space}b") == two_words for space in _SPACES)
+        and all(opened.encode_as_pieces(f"a{space}b") == two_words for space in _SPACES)
     )
 
 

@@ -114,7 +114,7 @@ def test_workers_and_an_adopted_extension_give_the_same(
         ),
         (
             ["--normalize"],
-            "--normalize: differs from the preparation of text for the vocabulary of --extend ",
+            "--normalize: differs from the preprocessing of the vocabulary of --extend ",
         ),
         (["--new-pieces", "-1"], "--new-pieces"),
         (["--part", "1/2"], "--part: every part must have the same vocabulary"),

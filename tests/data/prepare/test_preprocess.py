@@ -439,7 +439,7 @@ def test_an_old_vocabulary_is_used_again(text: Path) -> None:
     [
         (
             {"moses": True},
-            "--moses: differs from the preparation of text for the vocabulary of --spm-model {data}",
+            "--moses: differs from the preprocessing of the vocabulary of --spm-model {data}",
         ),
         ({"lowercase": True}, None),
         ({}, None),
@@ -489,7 +489,9 @@ def test_advice_on_capital_letters_can_be_followed(
     assert f"warning: {said}add --lowercase\n" in encoded(alone, "alone")
     assert said not in encoded(alone, "lowered", lowercase=True)
     assert f"warning: {said}{in_text}\n" in encoded(folder, "folder")
-    with pytest.raises(MasscliError, match="--lowercase: differs from the preparation"):
+    with pytest.raises(
+        MasscliError, match="--lowercase: differs from the preprocessing"
+    ):
         encoded(folder, "refused", lowercase=True)
 
 
