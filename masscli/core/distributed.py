@@ -57,7 +57,6 @@ def start(device: torch.device, timeout: timedelta = DEFAULT_TIMEOUT) -> None:
         import torch
 
         torch.cuda.set_device(device)
-    # A single process needs no group.
     if world_size == 1:
         return
     import torch.distributed as dist

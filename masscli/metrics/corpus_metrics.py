@@ -90,7 +90,6 @@ class CorpusMetric(SignedMetric):
         for _ in range(samples):
             gold: list[str] = []
             predicted: list[str] = []
-            # A sample has as many units as the corpus.
             for position in rng.integers(0, len(units), len(units)).tolist():
                 gold += units[position][0]
                 predicted += units[position][1]

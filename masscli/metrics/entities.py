@@ -68,9 +68,7 @@ def split_sentences(lines: Sequence[str]) -> list[list[str]]:
     sentences: list[list[str]] = [[]]
     for line in lines:
         if line.strip():
-            # Columns are separated by tabs or spaces, and the tag is the last one.
             sentences[-1].append(line.split("\t")[-1].split(" ")[-1])
-        # Several blank lines end one sentence.
         elif sentences[-1]:
             sentences.append([])
     return sentences

@@ -369,7 +369,6 @@ def _only_direction(flags: StreamSelection, data: DataFolder) -> str:
     """
     if flags.source_lang and flags.target_lang:
         return f"{flags.source_lang}-{flags.target_lang}"
-    # Two languages of --langs are a direction in the order in which they are given.
     if flags.langs and not (flags.source_lang or flags.target_lang):
         if len(flags.langs) != 2:
             raise MasscliError(

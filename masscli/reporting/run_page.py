@@ -127,7 +127,7 @@ def _repeats(histories: Sequence[RunHistory], name: str, names: Sequence[str]) -
 def _objectives(histories: Sequence[RunHistory]) -> str:
     """Return the table of logged warnings and the charts of the objectives' own metrics, as HTML."""
     charts = _charts(histories, lambda history: history.objective_metrics)
-    rows = [["run", "alarm", "from update", "to update", "times"]]
+    rows = [["run", "warning", "from update", "to update", "times"]]
     for history in histories:
         for text, steps in history.warnings.items():
             rows.append(
@@ -139,12 +139,12 @@ def _objectives(histories: Sequence[RunHistory]) -> str:
                     str(len(steps)),
                 ]
             )
-    alarms = ""
+    warnings = ""
     if len(rows) > 1:
-        alarms = f'<div class="alarms">{html_table(rows, text_columns=2)}</div>'
+        warnings = f'<div class="warnings">{html_table(rows, text_columns=2)}</div>'
     elif charts:
-        alarms = "<p>No alarm was given.</p>"
-    return alarms + charts
+        warnings = "<p>No warning was given.</p>"
+    return warnings + charts
 
 
 def _charts(

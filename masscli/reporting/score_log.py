@@ -118,10 +118,10 @@ def latest_scores(scores: Sequence[LoggedScore]) -> list[LoggedScore]:
 
 
 def replaced_scores(scores: Sequence[LoggedScore]) -> list[LoggedScore]:
-    """Return the scores that a later one of the same metric and tags, with another value, stands for.
+    """Return the scores that a later one of the same metric and tags, but with another value, replaces.
 
-    A command that is repeated logs the same value again; another value was measured on something else, of
-    which a tag would tell.
+    A command that is repeated logs the same value again. Another value was measured on something else, which
+    a tag should say.
     """
     later: dict[tuple[str, Tags], float] = {}
     replaced = []

@@ -232,7 +232,6 @@ def total_norm(tensors: Iterable[Tensor], device: torch.device) -> float:
     if shards:
         squares = nn.utils.get_total_norm(shards).double().square().to(device)
         squares = distributed.all_reduce_sum(squares)
-        # Whole tensors are the same in all processes, and count once.
         if whole:
             squares = (
                 squares + nn.utils.get_total_norm(whole).to(device).double().square()

@@ -155,7 +155,6 @@ class Classify(TextObjective):
                 continue
             gold.append(label)
             predicted.append(self._best_label(scores))
-        # With two labels, F1 is that of one of them.
         positive = label_measures.choose_positive_label(
             self.options.labels, self.options.positive
         )

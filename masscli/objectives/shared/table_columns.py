@@ -68,7 +68,6 @@ def fields_of_texts(columns: Sequence[str], table: Table) -> tuple[str, ...]:
     KNOWN_TEXT_COLUMNS, or those of the lines. Raises MasscliError if the table does not have the columns.
     """
     if table.format == "lines":
-        # A file of lines has no names for its columns, so their order decides.
         found = len(table.fields)
         if found > 2 or found != (len(columns) or found):
             read = f"{len(columns)} ({', '.join(columns)})" if columns else "1 or 2"

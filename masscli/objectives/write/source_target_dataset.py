@@ -52,7 +52,6 @@ class SourceTargetDataset(ABC):
             self.targets.lengths(start, stop).astype(np.int64), self.limits.target
         )
         if self.limits.one_sequence:
-            # Every target token, and its end, has a pseudo-mask.
             lengths: NDArray[np.int64] = source + 2 * target + NUM_SPECIAL_TOKENS + 1
             return lengths[:, None]
         # Encoder and decoder read sequences of their own.
