@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.checkpoint.convert.attribution import notice_file
 from masscli.checkpoint.convert.families import FAMILIES, Family
-from masscli.checkpoint.convert.folder import CONFIG, write_folder
+from masscli.checkpoint.convert.folder import CONFIG, json_bytes, write_folder
 from masscli.checkpoint.convert.generation_settings import (
     GENERATION_CONFIG,
     write_continuation_settings,
@@ -96,13 +94,13 @@ def _config_files(
     `config` has the entries of config.json about the model.
     """
     content = {"architectures": [head.class_name], **config, **head.config}
-    files = {CONFIG: _to_json(content)}
+    files = {CONFIG: json_bytes(content)}
     if not family.is_encoder and head.class_name == family.full_class:
         ids = {key: value for key, value in config.items() if key.endswith("_token_id")}
         search = write_continuation_settings(
             checkpoint.state.generation, checkpoint.recipe.model.max_target_positions
         )
-        files[GENERATION_CONFIG] = _to_json({**ids, **search})
+        files[GENERATION_CONFIG] = json_bytes({**ids, **search})
     return files
 
 
@@ -203,7 +201,3 @@ def _summarize(names: list[str]) -> str:
         first_parts = name.split(".")[:2]
         counts[".".join(first_parts)] += 1
     return ", ".join(f"{part} ({count})" for part, count in counts.items())
-
-
-def _to_json(content: Mapping[str, Any]) -> bytes:
-    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()

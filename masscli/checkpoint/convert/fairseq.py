@@ -207,13 +207,13 @@ def _check_request(request: ImportRequest, options: Mapping[str, Any]) -> None:
     This is so if it gives two ways to split text, only one of the two files of GPT-2's BPE, or --bos for a
     model other than BART.
     """
-    cutters = {
+    subword_files = {
         "--spm-model": request.spm_model,
         "--bpe-codes": request.bpe_codes,
         "--vocab-file": request.vocab_file,
         "--encoder-json": request.encoder_json,
     }
-    given = [name for name, path in cutters.items() if path is not None]
+    given = [name for name, path in subword_files.items() if path is not None]
     if len(given) > 1:
         raise MasscliError(
             f"{' and '.join(given)}: only one of them can split text",
@@ -314,8 +314,8 @@ def _vocabulary(
 ) -> FairseqVocabulary:
     """Return the vocabulary of a model; `languages` and `sizes` are its language and number of rows by stack.
 
-    Raises MasscliError if a file of it is missing or does not fit, or if the request names a file of another
-    kind of vocabulary.
+    Raises MasscliError if a file of it is missing or does not match the model, or if the request
+    names a file of another kind of vocabulary.
     """
     if layout.kind == "mass_summarization":
         request.refuse(
@@ -440,7 +440,7 @@ def _resolve(
         }
         raise MasscliError(
             f"{request.path}: {describe_problem(error, keys)}",
-            "its options and its weights do not fit each other",
+            "its options and its weights do not match",
         ) from None
 
 

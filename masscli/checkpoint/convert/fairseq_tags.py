@@ -1,6 +1,6 @@
 """Find out how a multilingual task of fairseq marks languages: its tags, and where they are placed in texts.
 
-        task                              after the dictionary    source            decoder reads
+    task                              after the dictionary    source            decoder reads
     translation_from_pretrained_bart  [en_XX] ... <mask>      words </s> TAG    TAG words
     translation_multi_simple_epoch    __en__ ...              TAG words </s>    </s> TAG words
     online_backtranslation            <mask> __en__ ...       TAG words </s>    TAG words

@@ -93,7 +93,7 @@ def read_fairseq_vocabulary(
         shared = different[0]
         tokenizer = _shared_tokenizer(request, shared, languages, tags)
         rows = dict.fromkeys(languages, range(len(shared)))
-        note = f"vocabulary: {len(shared):,} pieces, {_how_cut(request)}"
+        note = f"vocabulary: {len(shared):,} pieces, {_how_split(request)}"
         return FairseqVocabulary(tokenizer, rows, [note])
     if tags.framing or tags.forces_target:
         raise MasscliError(
@@ -115,7 +115,7 @@ def read_fairseq_vocabulary(
     for stack, language in languages.items():
         own_rows[stack] = tokenizer.own_ids(language)
         counts.append(f"{len(pieces[stack]):,} of {language}")
-    note = f"two vocabularies: {' and '.join(counts)} pieces, {_how_cut(request)}"
+    note = f"two vocabularies: {' and '.join(counts)} pieces, {_how_split(request)}"
     return FairseqVocabulary(tokenizer, own_rows, [note])
 
 
@@ -340,12 +340,12 @@ def _pack_gpt2(
     return pack_byte_level_bpe(named, merges, special, unused_ids=unused)
 
 
-def _how_cut(request: ImportRequest) -> str:
+def _how_split(request: ImportRequest) -> str:
     """Return the end of a note for the user: how text is split and preprocessed, and the options for it."""
     for path in (request.spm_model, request.bpe_codes, request.vocab_bpe):
         if path is not None:
-            cut = f"cut by {path}"
+            split = f"split by {path}"
             break
     else:
-        cut = "cut at white space (see --spm-model, --bpe-codes, --encoder-json)"
-    return f"{cut}; {request.text_note()}"
+        split = "split at white space (see --spm-model, --bpe-codes, --encoder-json)"
+    return f"{split}; {request.text_note()}"

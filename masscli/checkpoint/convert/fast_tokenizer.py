@@ -10,7 +10,6 @@ package `tokenizers` comes with the extra `hf`. WordPiece is in fast_wordpiece.p
 from __future__ import annotations
 
 import base64
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from functools import cached_property
 from typing import Any
 
 from masscli.checkpoint.convert.fast_wordpiece import build_wordpiece
+from masscli.checkpoint.convert.folder import SETTINGS, TOKENIZER, json_bytes
 from masscli.checkpoint.convert.sentencepiece_proto import (
     BPE,
     UNIGRAM,
@@ -152,10 +152,8 @@ def fast_tokenizer_files(
         if token_id < len(names):
             own[f"{role}_token"] = names[token_id]
     files = {
-        "tokenizer.json": fast.to_str(pretty=True).encode(),
-        "tokenizer_config.json": (
-            json.dumps({**own, **settings}, indent=2, ensure_ascii=False) + "\n"
-        ).encode(),
+        TOKENIZER: fast.to_str(pretty=True).encode(),
+        SETTINGS: json_bytes({**own, **settings}),
     }
     return (
         files,

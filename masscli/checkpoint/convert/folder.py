@@ -6,6 +6,7 @@ it, and then with `torch.load(weights_only=True)`, which does not create arbitra
 
 from __future__ import annotations
 
+import json
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping
@@ -62,6 +63,11 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise MasscliError(f"{path}: is not a JSON object")
     return content
+
+
+def json_bytes(content: Mapping[str, Any]) -> bytes:
+    """Return the content of a JSON file as Hugging Face's library writes it: indented, in UTF-8."""
+    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def _missing_hint(path: Path) -> str:

@@ -79,7 +79,7 @@ class ImportRequest:
         Only the options determine it, not the file; the note allows the user to notice a wrong choice.
         """
         if self.own_preprocessing is not None:
-            return "text is prepared as its own tokenizer does"
+            return "text is preprocessed as its own tokenizer does"
         moses = "not tokenized (see --moses)"
         if self.moses:
             moses = "tokenized by Moses' rules (--moses)"

@@ -199,7 +199,7 @@ def read_continuation_settings(
     ignored = [name for name in counting if settings.get(name) not in _NEUTRAL]
     if ignored:
         notes.append(
-            f"left out, since the prompt counts in it there and not here: {', '.join(ignored)}"
+            f"left out: {', '.join(ignored)}; masscli's lengths do not count the prompt"
         )
     return search, notes
 
@@ -337,7 +337,9 @@ def _unknown(settings: Mapping[str, Any]) -> list[str]:
     ]
     if not names:
         return []
-    return [f"{GENERATION_CONFIG} has settings unknown here: {', '.join(names)}"]
+    return [
+        f"{GENERATION_CONFIG} has settings that masscli does not know: {', '.join(names)}"
+    ]
 
 
 def _bans_more(banned: Any, never: Collection[int]) -> bool:

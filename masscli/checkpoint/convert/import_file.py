@@ -66,13 +66,13 @@ def use_converter(
     except (ConfigError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise MasscliError(
-            f"{request.path}: its options do not fit ({reason})"
+            f"{request.path}: its options do not describe a valid model ({reason})"
         ) from None
     # PyTorch raises these for tensors whose shapes differ from the model's.
     except (IndexError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise MasscliError(
-            f"{request.path}: its tensors do not fit each other ({reason})",
+            f"{request.path}: the shapes of its tensors are inconsistent ({reason})",
             "is the file damaged?",
         ) from None
     check_tensors(model, request.path)
@@ -150,5 +150,5 @@ def _converter(
             return convert
     raise MasscliError(
         f"{request.path}: is a checkpoint of an unknown program",
-        f"choose one with --family: {', '.join(FAMILIES)}; of Hugging Face name the folder",
+        f"choose one with --family: {', '.join(FAMILIES)}; for a Hugging Face model, name its folder",
     )

@@ -132,7 +132,7 @@ def expect_bert_normalizer(files: TokenizerFiles) -> tuple[bool, bool | None]:
     """Return whether tokenizer.json lower-cases text, and whether it removes accents.
 
     None for the second means that it removes them if and only if it lower-cases. Raises UnreadableError
-    if tokenizer.json prepares text differently from BERT in any other respect.
+    if tokenizer.json preprocesses text differently from BERT in any other respect.
     """
     normalizer = files.part["normalizer"]
     expect(normalizer.get("type") == "BertNormalizer", "its normalizer is not BERT's")
@@ -216,7 +216,7 @@ def check_same_pieces(
 
 
 def accents_rule(lowercase: bool, strip_accents: bool | None) -> TextPreprocessing:
-    """Return how text is prepared for a WordPiece vocabulary, from two settings of Hugging Face's tokenizer.
+    """Return how to preprocess text for a WordPiece vocabulary, by two settings of its published tokenizer.
 
     `lowercase` says whether text is lower-cased, and `strip_accents` whether accents are removed; if that is
     None, they are removed if and only if text is lower-cased.

@@ -232,7 +232,7 @@ def read_torch_file(path: Path) -> Any:
         with path.open("rb") as file:
             start = file.read(4)
         if start.startswith(b"vers"):
-            raise _RefusedError("looks like a note of Git LFS in the place of a file")
+            raise _RefusedError("looks like a pointer of Git LFS in place of the file")
         content = _read_zip(path) if start.startswith(b"PK") else _read_legacy(path)
         _check_texts(content)
         return content

@@ -6,14 +6,13 @@ as `masscli generate --early-stop` does. The settings of that search are in gene
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.checkpoint.convert.attribution import notice_file
-from masscli.checkpoint.convert.folder import CONFIG, write_folder
+from masscli.checkpoint.convert.folder import CONFIG, json_bytes, write_folder
 from masscli.checkpoint.convert.generation_settings import (
     GENERATION_CONFIG,
     write_generation_settings,
@@ -76,8 +75,8 @@ def export_translator(
         listed = ", ".join(f"{key} {ids}" for key, ids in around.items())
         notes.append(f"special tokens around sources: {listed}")
     files |= notice_file(checkpoint.state.attribution)
-    files[CONFIG] = _to_json(config)
-    files[GENERATION_CONFIG] = _to_json(generation)
+    files[CONFIG] = json_bytes(config)
+    files[GENERATION_CONFIG] = json_bytes(generation)
     write_folder(output, files, tensors)
     left_behind = list(checkpoint.objective_state())
     if left_behind:
@@ -127,7 +126,3 @@ def _search_settings(
             if number in never_generated
         ],
     }
-
-
-def _to_json(content: Mapping[str, Any]) -> bytes:
-    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()

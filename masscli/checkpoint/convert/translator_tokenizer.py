@@ -9,12 +9,11 @@ files are written: a tokenizer that gives different ids would be worse than none
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from masscli.checkpoint.convert.fast_tokenizer import Template, fast_tokenizer_files
-from masscli.checkpoint.convert.folder import SETTINGS
+from masscli.checkpoint.convert.folder import SETTINGS, json_bytes
 from masscli.checkpoint.convert.one_direction import DirectedModel
 from masscli.checkpoint.convert.seq2seq import MARIAN, Seq2SeqFamily
 from masscli.checkpoint.convert.vocabulary_export import byte_level_files, published_ids
@@ -130,8 +129,8 @@ def _imported_tokenizer_json(
             own[f"{role}_token"] = pieces[number]
     content = {**vocabulary.rest["tokenizer"], "post_processor": template}
     return {
-        "tokenizer.json": _to_json(content),
-        SETTINGS: _to_json({**settings, **own}),
+        "tokenizer.json": json_bytes(content),
+        SETTINGS: json_bytes({**settings, **own}),
     }
 
 
@@ -155,11 +154,11 @@ def _marian_files(
     files = {
         "source.spm": base64.b64decode(own_models.get(source, first.rest["model"])),
         "target.spm": base64.b64decode(own_models.get(target, last.rest["model"])),
-        "vocab.json": _to_json(published_ids(first)),
+        "vocab.json": json_bytes(published_ids(first)),
     }
     if len(vocabularies) > 1:
-        files["target_vocab.json"] = _to_json(published_ids(last))
-    files[SETTINGS] = _to_json(
+        files["target_vocab.json"] = json_bytes(published_ids(last))
+    files[SETTINGS] = json_bytes(
         {
             **settings,
             "tokenizer_class": "MarianTokenizer",
@@ -182,10 +181,10 @@ def _fsmt_files(
     vocabularies = [unpack(part, dictionary_model.HEADER) for part in parts]
     merges = "".join(f"{merge}\n" for merge in vocabularies[0].rest.get("merges", []))
     return {
-        "vocab-src.json": _to_json(_with_word_ends(vocabularies[0])),
-        "vocab-tgt.json": _to_json(_with_word_ends(vocabularies[-1])),
+        "vocab-src.json": json_bytes(_with_word_ends(vocabularies[0])),
+        "vocab-tgt.json": json_bytes(_with_word_ends(vocabularies[-1])),
         "merges.txt": merges.encode(),
-        SETTINGS: _to_json(
+        SETTINGS: json_bytes(
             {**settings, "tokenizer_class": "FSMTTokenizer", "langs": list(direction)}
         ),
     }
@@ -207,7 +206,3 @@ def _with_word_ends(vocabulary: PackedVocabulary) -> dict[str, int]:
         else:
             renamed[f"{piece}{WORD_END}"] = number
     return renamed
-
-
-def _to_json(content: Mapping[str, Any]) -> bytes:
-    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()

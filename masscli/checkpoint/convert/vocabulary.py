@@ -109,7 +109,7 @@ def read_vocabulary(
     # A folder exported by masscli may have no other vocabulary.
     if (folder / OWN_VOCABULARY).is_dir():
         tokenizer, note = _read_own(folder / OWN_VOCABULARY, vocab_size, languages)
-        return _with_habits(files, tokenizer, [note])
+        return _imported_vocabulary(files, tokenizer, [note])
     published = _read_published(files, vocab_size)
     tokenizer = Tokenizer.from_bytes(
         published.path, published.model, published.preprocessing, languages
@@ -134,10 +134,10 @@ def read_vocabulary(
         notes.append(
             f"rows {published.pieces} to {vocab_size - 1} of the token embeddings have no piece"
         )
-    return _with_habits(files, tokenizer, notes)
+    return _imported_vocabulary(files, tokenizer, notes)
 
 
-def _with_habits(
+def _imported_vocabulary(
     files: TokenizerFiles, tokenizer: Tokenizer, notes: list[str]
 ) -> ImportedVocabulary:
     """Return an imported vocabulary, with what its files say about pairs of texts and their length."""
@@ -227,7 +227,7 @@ def _read_own(
     tokenizer = Tokenizer.load(folder)
     for language in languages:
         if language not in tokenizer.vocab.languages:
-            known = ", ".join(tokenizer.vocab.languages)
+            known = ",".join(tokenizer.vocab.languages)
             raise MasscliError(
                 f"{folder}: has no language {language!r}", f"--langs {known}"
             )

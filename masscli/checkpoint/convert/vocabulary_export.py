@@ -18,7 +18,7 @@ from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.checkpoint.convert.families import Family
 from masscli.checkpoint.convert.fast_tokenizer import Template, fast_tokenizer_files
 from masscli.checkpoint.convert.fast_wordpiece import STRIPS_ACCENTS
-from masscli.checkpoint.convert.folder import SETTINGS, TOKENIZER
+from masscli.checkpoint.convert.folder import SETTINGS, TOKENIZER, json_bytes
 from masscli.checkpoint.convert.lines_to_try import lines_to_try
 from masscli.checkpoint.convert.sentencepiece_files import camembert_pieces, xlmr_pieces
 from masscli.checkpoint.convert.sentencepiece_proto import (
@@ -74,7 +74,7 @@ def export_vocabulary(checkpoint: Checkpoint, family: Family) -> ExportedVocabul
         return _generic_vocabulary(checkpoint)
     settings = json.loads(files[SETTINGS])
     settings["model_max_length"] = _longest_sequence(checkpoint)
-    files[SETTINGS] = _to_json(settings)
+    files[SETTINGS] = json_bytes(settings)
     size = _published_size(tokenizer, family)
     notes = []
     if size < tokenizer.vocab.size:
@@ -196,7 +196,7 @@ def _wordpiece(tokenizer: Tokenizer, family: Family) -> Files:
         "do_lower_case": preprocessing.lowercase,
         "strip_accents": strip_accents,
     }
-    return {"vocab.txt": tokenizer.model_bytes, SETTINGS: _to_json(settings)}
+    return {"vocab.txt": tokenizer.model_bytes, SETTINGS: json_bytes(settings)}
 
 
 def _byte_level(tokenizer: Tokenizer, family: Family) -> Files | None:
@@ -240,16 +240,16 @@ def _bpe_files(vocabulary: PackedVocabulary, settings: Mapping[str, Any]) -> Fil
     for first, second in vocabulary.rest["merges"]:
         lines.append(f"{first} {second}")
     return {
-        "vocab.json": _to_json(ids),
+        "vocab.json": json_bytes(ids),
         "merges.txt": ("\n".join(lines) + "\n").encode(),
-        SETTINGS: _to_json(settings),
+        SETTINGS: json_bytes(settings),
     }
 
 
 def _sentencepiece(tokenizer: Tokenizer, family: Family) -> Files | None:
     """Return the files of ALBERT, XLM-R or CamemBERT, whichever gives the tokenizer's pieces the same ids.
 
-    Return None if none of them does, or if text is prepared differently.
+    Return None if none of them does, or if text is preprocessed differently.
     """
     vocabulary = unpack(tokenizer.model_bytes, numbered_sentencepiece.HEADER)
     model = base64.b64decode(vocabulary.rest["model"])
@@ -268,7 +268,7 @@ def _sentencepiece(tokenizer: Tokenizer, family: Family) -> Files | None:
             "do_lower_case": tokenizer.preprocessing.lowercase,
             "keep_accents": rules == "albert-keep-accents",
         }
-        return {"spiece.model": model, SETTINGS: _to_json(settings)}
+        return {"spiece.model": model, SETTINGS: json_bytes(settings)}
     # The other two classes preserve case.
     if tokenizer.preprocessing.lowercase:
         return None
@@ -278,7 +278,7 @@ def _sentencepiece(tokenizer: Tokenizer, family: Family) -> Files | None:
     ):
         if published == numbered:
             settings |= {"tokenizer_class": class_name}
-            return {"sentencepiece.bpe.model": model, SETTINGS: _to_json(settings)}
+            return {"sentencepiece.bpe.model": model, SETTINGS: json_bytes(settings)}
     return None
 
 
@@ -311,8 +311,8 @@ def _tokenizer_json(tokenizer: Tokenizer, family: Family) -> Files | None:
         tokenizer, vocabulary
     )
     return {
-        TOKENIZER: _to_json(vocabulary.rest["tokenizer"]),
-        SETTINGS: _to_json(settings),
+        TOKENIZER: json_bytes(vocabulary.rest["tokenizer"]),
+        SETTINGS: json_bytes(settings),
     }
 
 
@@ -349,7 +349,3 @@ def _special_tokens(
     if others:
         settings["additional_special_tokens"] = [vocabulary.pieces[i] for i in others]
     return settings
-
-
-def _to_json(content: Mapping[str, Any]) -> bytes:
-    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()

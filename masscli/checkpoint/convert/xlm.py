@@ -182,7 +182,7 @@ def _tokenizer(
             pieces[len(XLM_SPECIAL_PIECES) :], read_merges(request.bpe_codes)
         )
         notes = [
-            f"vocabulary: {len(pieces):,} pieces, of words cut by {request.bpe_codes}"
+            f"vocabulary: {len(pieces):,} pieces, of words split by {request.bpe_codes}"
         ]
     else:
         special = {
@@ -197,8 +197,8 @@ def _tokenizer(
                 unused.append(number)
         data = pack_dictionary(pieces, special, unused_ids=unused)
         notes = [
-            f"vocabulary: {len(pieces):,} pieces, cut at white space: the file has no BPE codes. Give them "
-            "with --bpe-codes, or text that applybpe has cut into pieces"
+            f"vocabulary: {len(pieces):,} pieces, split at white space: the file has no BPE codes. Give them "
+            "with --bpe-codes, or text that applybpe has split into pieces"
         ]
     notes[0] += f"; {request.text_note()}"
     tokenizer = Tokenizer.from_bytes(

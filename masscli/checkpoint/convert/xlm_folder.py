@@ -269,7 +269,7 @@ def _own_tensors(
     tensors.setdefault(f"{_HEAD}proj.weight", embeddings)
     if not has_head:
         tensors[f"{_HEAD}proj.bias"] = torch.zeros(len(embeddings))
-        notes.append("it has no output layer: new is a bias of 0 on tied weights")
+        notes.append("it has no output layer: it gets the tied weights and a bias of 0")
     return tensors, heads, notes
 
 

@@ -350,7 +350,7 @@ def prepare_encoding(run: Run) -> None:
     if origin == "adopted" and lacks_capitals(tokenizer):
         path = run.config.spm_model
         advice = "add --lowercase"
-        # A folder also says how text is prepared for its vocabulary, which the option would contradict.
+        # A folder also says how text is preprocessed for its vocabulary, which the option would contradict.
         if path is not None and path.is_dir():
             advice = "lower-case the text before (for an imported model, `masscli import --lowercase` does)"
         run.progress.warn(

@@ -226,7 +226,7 @@ def test_paths_that_cannot_be_imported_cause_a_hint(
     assert run(["import", str(folder), "--output", str(tmp_path / "run")]) == 0
     for path, message, hint in (
         (folder / "model.safetensors", "holds safetensors, which are weights", "name the folder"),
-        (tmp_path / "pytorch_model.bin", "is a checkpoint of an unknown program", "of Hugging Face name the folder"),
+        (tmp_path / "pytorch_model.bin", "is a checkpoint of an unknown program", "for a Hugging Face model, name its folder"),
         (tmp_path / "run", "no such file", "a run of masscli need not be imported"),
         (next(tmp_path.glob("run/checkpoints/step-*")), "no such file", "a run of masscli need not be imported"),
     ):  # fmt: skip

@@ -900,7 +900,10 @@ def test_search_settings_without_a_counterpart_are_named(tmp_path: Path) -> None
         for note in notes
         if note.endswith("encoder_repetition_penalty, eos_token_id 8")
     ]
-    assert "generation_config.json has settings unknown here: new_rule" in notes
+    assert (
+        "generation_config.json has settings that masscli does not know: new_rule"
+        in notes
+    )
     # Without a forced token, outputs begin as those of published models.
     write_json(path, {})
     _, notes = import_folder(tmp_path / "theirs", tmp_path / "free", ("en",), False)

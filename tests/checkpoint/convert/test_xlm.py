@@ -531,7 +531,7 @@ def test_damage_and_unknown_parts_are_named(tmp_path: Path) -> None:
         damaged = {**state, name: torch.zeros(shape)}
         if name == "embeddings.weight":
             damaged["pred_layer.proj.weight"] = damaged[name]
-        assert "do not fit each other" in message(model=damaged)
+        assert "shapes of its tensors are inconsistent" in message(model=damaged)
     assert "lang2id" in message(params={"n_heads": 2})
     assert "heads" in message(params={"lang2id": {"en": 0}})
     assert "dictionary" in message(dico_id2word={0: "a"})
