@@ -12,6 +12,7 @@ one between sentences.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -69,6 +70,22 @@ class ScoreInput:
     """What the reader of the file counted but did not read, such as comments, and what it doubts."""
 
 
+MARKED_OUTPUTS = (
+    (
+        re.compile(r"[SHTDP]-[0-9]+\t"),
+        "lines of fairseq-generate (S-, T-, H-, D-, P-)",
+        "grep ^D- FILE | LC_ALL=C sort -V | cut -f3 takes the outputs out, and for references ^T- and -f2",
+    ),
+    (
+        re.compile(r"[0-9]+ \|\|\| .* \|\|\| "),
+        "lines of an n-best list (N ||| TEXT ||| SCORE)",
+        "awk -F ' [|][|][|] ' '!($1 in seen) {seen[$1]; print $2}' FILE takes the best outputs out",
+    ),
+)
+"""Lines of other programs in which a text is one of several columns: a pattern for a line, what such lines
+are called, and a hint."""
+
+
 def read_references(paths: Sequence[Path], options: ScoreConfig) -> list[ScoreInput]:
     """Read the reference files. Raises MasscliError if a format or column is not clear or does not exist."""
     references: list[ScoreInput] = []
@@ -122,7 +139,7 @@ def _read_reference(name: str, path: Path, options: ScoreConfig) -> ScoreInput:
         return replace(choices, bad_rows=bad_rows)
     if format == "tsv" and is_csv(path):
         return ScoreInput(name, _csv_column(name, path, column, flag))
-    rows = list(iter_lines(path))
+    rows = _read_rows(path)
     if format == "conll":
         return _conll(name, rows, column, flag)
     if format == "jsonl":
@@ -185,7 +202,7 @@ def _read_hypothesis(
     format = _format_by_name(path)
     if format == "tsv" and is_csv(path):
         return ScoreInput(name, _csv_column(name, path, column, flag))
-    rows = list(iter_lines(path))
+    rows = _read_rows(path)
     # Objects may come from standard input, which has no name that says so.
     if format is None and _begins_with_object(rows):
         is_own = _is_own_output(_parse_object(name, 1, rows[0]))
@@ -199,6 +216,21 @@ def _read_hypothesis(
     return _table_hypothesis(name, rows, column, flag, format == "tsv")
 
 
+def _read_rows(path: Path) -> list[str]:
+    """Return the lines of a file.
+
+    Raises MasscliError if most of them are lines of another program's output, around whose texts there are
+    numbers and marks that would be compared as words.
+    """
+    rows = list(iter_lines(path))
+    for pattern, kind, hint in MARKED_OUTPUTS:
+        if sum(pattern.match(row) is not None for row in rows) > len(rows) / 2:
+            raise MasscliError(
+                f"{display_path(path)}: has {kind}, and not only texts", hint
+            )
+    return rows
+
+
 def output_lines(path: Path) -> list[str]:
     """Return the outputs in a file: its lines, a translation in markup, or the best texts in JSON lines.
 
@@ -208,7 +240,7 @@ def output_lines(path: Path) -> list[str]:
     name = display_path(path)
     if is_test_set(path):
         return list(translation_lines(path))
-    rows = list(iter_lines(path))
+    rows = _read_rows(path)
     is_jsonl = guess_format(path) == "jsonl"
     if not rows or not (is_jsonl or _begins_with_object(rows)):
         return rows

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -707,6 +708,43 @@ def test_swag_and_race_as_they_are_distributed(
         f"error: {swag}: has no column 'gold'",
         "hint: choose with --column; it has context, question, label",
     ]
+
+
+@pytest.mark.parametrize(
+    ("lines", "kind", "command"),
+    [
+        (
+            ["S-1\ta b", "T-1\tx y", "H-1\t-0.5\tx z", "D-1\t-0.5\tx z", "P-1\t-0.1 -0.2", "S-0\tc", "T-0\tw",
+             "H-0\t-0.2\tw", "D-0\t-0.2\tw", "P-0\t-0.2", "Generate test with beam=5: BLEU4 = 50.00"],
+            "lines of fairseq-generate (S-, T-, H-, D-, P-)",
+            "grep ^D- FILE | LC_ALL=C sort -V | cut -f3",
+        ),
+        (
+            ["0 ||| w ||| F0= -1 ||| -0.5", "0 ||| v ||| F0= -2 ||| -0.7", "1 ||| x z ||| F0= -1 ||| -0.5"],
+            "lines of an n-best list (N ||| TEXT ||| SCORE)",
+            "awk -F ' [|][|][|] ' '!($1 in seen) {seen[$1]; print $2}' FILE",
+        ),
+    ],
+)  # fmt: skip
+def test_outputs_of_other_programs_are_taken_apart_by_the_command_in_the_hint(
+    lines: list[str],
+    kind: str,
+    command: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Their numbers would be compared as words, also where there are as many lines as in the reference."""
+    ref = save(tmp_path / "ref", ["w", "x z"])
+    hyp = save(tmp_path / "hyp", lines)
+    error, hint = refused(capsys, hyp, "--ref", ref)
+    assert error == f"error: {hyp}: has {kind}, and not only texts"
+    assert hint.startswith(f"hint: {command} takes")
+    assert refused(capsys, ref, "--ref", hyp)[0] == error
+    taken = command.replace("FILE", str(hyp))
+    done = subprocess.run(
+        ["bash", "-c", taken], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "w\nx z\n"
 
 
 def test_squad_accepts_no_column_option(
