@@ -54,6 +54,10 @@ class CheckpointWriter:
         # No process may end, or continue to the next save, while rank 0 is still writing.
         distributed.barrier()
 
+    def has_saved(self) -> bool:
+        """Return whether there is a checkpoint of the last update already."""
+        return self.parts.state.step in self.kept.scores
+
     def averaged_weights(self) -> AbstractContextManager[None]:
         """Return a context in which model and objectives have the moving average of their weights.
 

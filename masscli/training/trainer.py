@@ -376,11 +376,19 @@ class Trainer:
 
         A signal interrupts the validation, and a checkpoint without metrics is saved at once. If the
         signal lets the run continue, the validation starts again; otherwise it remains
-        `pending_validation` of the state.
+        `pending_validation` of the state. The same is done if the validation fails in the only process of a
+        run, before the error is raised, so that the run continues with this validation.
         """
         self.state.pending_validation = "scheduled" if on_schedule else "final"
         started = time.monotonic()
-        result = self._measure(interrupted_by_save=True)
+        try:
+            result = self._measure(interrupted_by_save=True)
+        except Exception:
+            # Whatever is wrong with the validation, the updates before it are good. Of several processes,
+            # the others may be waiting elsewhere.
+            if distributed.world_size == 1 and not self.writer.has_saved():
+                yield from self.writer.save({})
+            raise
         if result is None:
             yield from self.writer.save({})
             stopping, _ = self._agreed_signals()

@@ -268,6 +268,30 @@ def test_an_interrupted_validation_is_repeated_when_the_run_continues(
     assert steps(rest) or step == 9
 
 
+@pytest.mark.parametrize("error", [MasscliError("no memory"), ZeroDivisionError()])
+def test_a_validation_that_fails_loses_no_update(
+    error: Exception, toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first validation is due after update 4; it is the first thing that the continued run does."""
+    changes = (*PLATEAU, "train.max_update=6")
+    train(recipe(toy, tmp_path / "whole", *changes))
+
+    def fail(*arguments: object) -> ValidationResult:
+        raise error
+
+    run = recipe(toy, tmp_path / "parts", *changes)
+    for _ in range(2):
+        with monkeypatch.context() as patch:
+            patch.setattr(Validator, "measure", fail)
+            with pytest.raises(type(error)):
+                train(run)
+        assert last(tmp_path / "parts").state.step == 4
+        assert last(tmp_path / "parts").metrics == {}
+    rest = train(run)
+    assert [e.step for e in rest if isinstance(e, Evaluated)] == [4, 6]
+    assert same_run(tmp_path / "parts", tmp_path / "whole")
+
+
 def test_an_interrupted_last_validation_is_left_out_if_the_run_continues(
     toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
