@@ -15,7 +15,8 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from typing import TypeVar
 
 import torch
 
@@ -45,6 +46,8 @@ from masscli.training.validation import (
     Validator,
     lower_is_better,
 )
+
+T = TypeVar("T")
 
 
 class Progress:
@@ -186,7 +189,9 @@ class Trainer:
         If it ends before the last update, the reason is stored in `progress.reason`.
         """
         shortage = CoreShortage(self.device)
-        for planned, prepared in self.micro_batches:
+        lists = iter(self.micro_batches)
+        while following := (yield from self._next_list(lists)):
+            planned, prepared = following
             # A checkpoint between two uses of a list could not be continued exactly, so runs end after the
             # last one.
             if self._between_lists():
@@ -225,6 +230,27 @@ class Trainer:
                 progress.saved_at = self.state.step
             if progress.interrupted:
                 return
+
+    def _next_list(self, lists: Iterator[T]) -> Generator[Event, None, T | None]:
+        """Return the next of `lists`, the micro-batches of each update, or None after the last one.
+
+        If it cannot be read, the updates so far are saved, and the events of that are yielded.
+        """
+        try:
+            return next(lists, None)
+        except Exception:
+            yield from self._save_before_error()
+            raise
+
+    def _save_before_error(self) -> Iterator[Event]:
+        """Save the updates so far, if this is the only process of the run.
+
+        This is done before an error that no update has caused: one of a validation, or of reading data.
+        """
+        # Of several processes, the others may be waiting elsewhere.
+        is_alone = distributed.world_size == 1
+        if is_alone and self.state.step and not self.writer.has_saved():
+            yield from self.writer.save({})
 
     def _count_epochs(self, progress: Progress) -> None:
         """Record how often the first stream has been read, and whether this list has completed an epoch."""
@@ -384,10 +410,7 @@ class Trainer:
         try:
             result = self._measure(interrupted_by_save=True)
         except Exception:
-            # Whatever is wrong with the validation, the updates before it are good. Of several processes,
-            # the others may be waiting elsewhere.
-            if distributed.world_size == 1 and not self.writer.has_saved():
-                yield from self.writer.save({})
+            yield from self._save_before_error()
             raise
         if result is None:
             yield from self.writer.save({})

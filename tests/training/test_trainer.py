@@ -6,8 +6,9 @@ import math
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from masscli.core.config import config
 from masscli.core.errors import MasscliError
 from masscli.core.schedule import parse_schedule
 from masscli.data.batches.batch import Batch
-from masscli.data.batches.loader import PlannedBatch
+from masscli.data.batches.loader import PlannedBatch, PreparedBatch
 from masscli.data.batches.sampler import Position
 from masscli.models.transformer import Transformer
 from masscli.objectives.objective import Term
@@ -289,6 +290,30 @@ def test_a_validation_that_fails_loses_no_update(
         assert last(tmp_path / "parts").metrics == {}
     rest = train(run)
     assert [e.step for e in rest if isinstance(e, Evaluated)] == [4, 6]
+    assert same_run(tmp_path / "parts", tmp_path / "whole")
+
+
+@pytest.mark.parametrize("updates", [0, 5])
+def test_data_that_cannot_be_read_lose_no_update(
+    updates: int, toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first run reads the micro-batches of so many updates, as if the process that prepares them were killed then."""
+    changes = ("train.max_update=7", "train.update_freq=2")
+    train(recipe(toy, tmp_path / "whole", *changes))
+    load = micro_batches.load
+
+    def load_some(*arguments: Any, **options: Any) -> Iterator[PreparedBatch]:
+        yield from islice(load(*arguments, **options), 2 * updates)
+        raise RuntimeError("DataLoader worker (pid 1) is killed")
+
+    run = recipe(toy, tmp_path / "parts", *changes)
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="killed"):
+        patch.setattr(micro_batches, "load", load_some)
+        train(run)
+    assert bool(updates) == (tmp_path / "parts" / "checkpoints" / "last").exists()
+    if updates:
+        assert last(tmp_path / "parts").state.step == updates
+    train(run)
     assert same_run(tmp_path / "parts", tmp_path / "whole")
 
 
