@@ -221,6 +221,7 @@ class Decoder:
             self.config,
             vocabulary,
             sample_seeds=[(self.seed, key) for key in sample_keys],
+            candidates=None if candidates is None else candidates.ids,
         )
         if reduced is None:
             return found

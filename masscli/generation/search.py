@@ -65,12 +65,14 @@ def search(
     config: GenerationConfig,
     vocabulary: Vocabulary,
     sample_seeds: Sequence[Sequence[int]] = (),
+    candidates: Tensor | None = None,
 ) -> list[list[Hypothesis]]:
     """Return the `config.outputs` best hypotheses of each of S sentences, best first.
 
     `starts` (S,) are the decoder's first inputs. `sample_seeds` has, for each sentence, the whole numbers
-    that decide what is sampled; beam search needs none. The list of a sentence is shorter, or empty, only
-    where the rules or a small vocabulary left nothing else to find.
+    that decide what is sampled; beam search needs none. `candidates` (V,), ascending, are the ids of the V
+    pieces that the stepper scores, if these are not their numbers. The list of a sentence is shorter, or
+    empty, only where the rules or a small vocabulary left nothing else to find.
     """
     if not requirements.limits:
         return []
@@ -79,8 +81,10 @@ def search(
     constraints = Constraints(config, vocabulary, requirements, starts)
     strategy: SearchStrategy
     if config.sampling:
+        if candidates is None:
+            candidates = torch.arange(vocabulary.size, device=starts.device)
         strategy = SamplingStrategy(
-            config, vocabulary.eos, sample_seeds, steps, starts.device
+            config, vocabulary.eos, sample_seeds, steps, candidates
         )
     elif requirements.phrases is not None and any(requirements.phrases):
         strategy = ConstrainedBeam(config, vocabulary.eos, requirements.phrases)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
 from masscli.generation.config import GenerationConfig
 from masscli.generation.constraints import Requirements
 from masscli.generation.hypotheses import Hypothesis
+from masscli.generation.sampling import SamplingStrategy
 from masscli.generation.search import search
 from masscli.text.vocabulary import Vocabulary
 
@@ -146,3 +148,53 @@ def test_the_best_of_the_samples_come_first() -> None:
     many = draw([6], beam=10, nbest=10)[0]
     assert draw([6], beam=10, nbest=2)[0] == many[:2]
     assert [h.score for h in many] == sorted((h.score for h in many), reverse=True)
+
+
+def drawn(scores: Tensor, ids: Tensor, **options: Any) -> Tensor:
+    """The piece that each of the rows (S, V) of log-probabilities gets; row s has seed s."""
+    config = GenerationConfig(sampling=True, beam=1, nbest=1, **options)
+    strategy = SamplingStrategy(config, EOS, [(s,) for s in range(len(scores))], 1, ids)
+    found = strategy.select(
+        strategy.start(len(scores), scores.device), scores[:, None]
+    ).pieces
+    return ids[found[:, 0]]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"sampling_topp": 0.9}, {"sampling_topk": 500}, {"temperature": 0.7}],
+    ids=str,
+)
+def test_rounding_changes_a_draw_as_rarely_as_it_can(options: dict[str, Any]) -> None:
+    """Log-probabilities that differ by d change at most a share of about 2 d of the draws, however many pieces there are.
+
+    Half of the probability is that of a long tail, as label smoothing makes it.
+    """
+    rows, size, d = 2000, 8000, 1e-4
+    generator = torch.Generator().manual_seed(1)
+    logits = torch.randn(rows, size, generator=generator)
+    logits[:, 17] = math.log(size)
+    exact = logits.log_softmax(1)
+    rounded = exact + d * torch.randn(rows, size, generator=generator)
+    ids = torch.arange(size)
+    found = drawn(exact, ids, **options)
+    # 0.4 draws are expected to change if they are coupled as well as possible.
+    assert int((drawn(rounded, ids, **options) != found).sum()) <= 5
+    assert len(set(found.tolist())) > 100
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"sampling_topp": 0.9}, {"sampling_topk": 5}], ids=str
+)
+def test_a_draw_depends_on_ids_and_not_on_which_others_are_candidates(
+    options: dict[str, Any],
+) -> None:
+    generator = torch.Generator().manual_seed(1)
+    scores = torch.randn(500, 3000, generator=generator)
+    few = torch.tensor([0, 1, 2, 3, 70, 1023, 1024, 2000, 2999])
+    others = torch.ones(3000, dtype=torch.bool)
+    others[few] = False
+    scores = scores.masked_fill(others, -torch.inf).log_softmax(1)
+    whole = drawn(scores, torch.arange(3000), **options)
+    assert torch.equal(drawn(scores[:, few], few, **options), whole)
+    assert len(set(whole.tolist())) == len(few)
