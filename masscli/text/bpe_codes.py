@@ -18,14 +18,13 @@ masscli stores both files as one: a header, the number of pieces, the pieces, an
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from masscli.core.digits import parse_digits
 from masscli.core.errors import MasscliError
 from masscli.core.files import read_named
-from masscli.text.bpe_merging import Pair, Ranks, first_ranks, merge_in_word
+from masscli.text.bpe_merging import Pair, Ranks, first_ranks, merge_pairs
 from masscli.text.corpus import decode_text
 from masscli.text.markers import BPE_CONTINUATION, UNKNOWN_TEXT
 from masscli.text.subword_model import BadModelError, pieces_of
@@ -315,14 +314,4 @@ def merge_marked_word(word: str, ranks: Ranks) -> list[str]:
 
     `ranks` gives the rank of each merge.
     """
-    parts = [*word[:-1], word[-1] + WORD_END]
-    # Greater than every rank, so that pairs without a merge come last.
-    no_merge = len(ranks)
-    while len(parts) > 1:
-        best = min(
-            itertools.pairwise(parts), key=lambda pair: ranks.get(pair, no_merge)
-        )
-        if best not in ranks:
-            break
-        parts = merge_in_word(parts, best, "".join(best))
-    return parts
+    return merge_pairs([*word[:-1], word[-1] + WORD_END], ranks, together=True)

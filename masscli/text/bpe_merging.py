@@ -44,39 +44,78 @@ def merge_in_word(parts: Sequence[str], pair: Pair, result: str) -> list[str]:
     return merged
 
 
-def merge_pairs(letters: Sequence[str], ranks: Ranks) -> list[str]:
+class _Word:
+    """A word while its letters are merged: its parts, and the pairs of neighbors that have a merge."""
+
+    def __init__(self, letters: Sequence[str], ranks: Ranks) -> None:
+        self._parts = list(letters)
+        self._ranks = ranks
+        end = len(self._parts)
+        # The neighbors of each remaining part; a part that was merged into the previous one is empty.
+        self._following = list(range(1, end + 1))
+        self._preceding = list(range(-1, end - 1))
+        self.candidates: list[tuple[int, int, str, str]] = []
+        """A heap of the pairs that have a merge: its rank, the number of the first part, and both parts. A
+        pair stays there when one of the two has been merged with its other neighbor."""
+        for left in range(end - 1):
+            self._add_candidate(left)
+
+    def merge(self, left: int, first: str, second: str) -> bool:
+        """Merge the part number `left` with the next one if they are still `first` and `second`.
+
+        Returns whether they were merged.
+        """
+        right = self._following[left]
+        if (
+            self._parts[left] != first
+            or right == len(self._parts)
+            or self._parts[right] != second
+        ):
+            return False
+        self._parts[left] = first + second
+        self._parts[right] = ""
+        after = self._following[right]
+        self._following[left] = after
+        if after < len(self._parts):
+            self._preceding[after] = left
+        return True
+
+    def add_candidates(self, merged: int) -> None:
+        """Add the pairs of the part number `merged` with both of its neighbors to the candidates."""
+        self._add_candidate(self._preceding[merged])
+        self._add_candidate(merged)
+
+    def _add_candidate(self, left: int) -> None:
+        if left < 0 or self._following[left] == len(self._parts):
+            return
+        pair = (self._parts[left], self._parts[self._following[left]])
+        if pair in self._ranks:
+            heapq.heappush(self.candidates, (self._ranks[pair], left, *pair))
+
+    def remaining_parts(self) -> list[str]:
+        """Return the parts of the word."""
+        return [part for part in self._parts if part]
+
+
+def merge_pairs(
+    letters: Sequence[str], ranks: Ranks, together: bool = False
+) -> list[str]:
     """Merge neighboring letters until no pair has a merge, and return the resulting parts of the word.
 
-    The pair of the lowest rank is merged first, and of equal pairs the leftmost. A heap keeps long words
-    fast: n letters take O(n log n) steps.
+    The pair of the lowest rank is merged first, and of equal pairs the leftmost. A pair that results may have
+    a lower rank than others that are still to be merged: it comes before them, as in Hugging Face's
+    tokenizers, but with `together` after all equal pairs, as in subword-nmt. A heap keeps long words fast: n
+    letters take O(n log n) steps.
     """
-    parts = list(letters)
-    end = len(parts)
-    # The neighbors of each remaining part; a part that was merged into the previous one is empty.
-    following = list(range(1, end + 1))
-    preceding = list(range(-1, end - 1))
-    candidates: list[tuple[int, int, str, str]] = []
-
-    def add_candidate(left: int) -> None:
-        if left < 0 or following[left] == end:
-            return
-        pair = (parts[left], parts[following[left]])
-        if pair in ranks:
-            heapq.heappush(candidates, (ranks[pair], left, *pair))
-
-    for left in range(end - 1):
-        add_candidate(left)
-    while candidates:
-        _, left, first, second = heapq.heappop(candidates)
-        right = following[left]
-        # One of the two has since been merged with another neighbor.
-        if parts[left] != first or right == end or parts[right] != second:
+    word = _Word(letters, ranks)
+    merged: list[int] = []
+    while word.candidates:
+        rank, left, first, second = heapq.heappop(word.candidates)
+        if word.merge(left, first, second):
+            merged.append(left)
+        if together and word.candidates and word.candidates[0][0] == rank:
             continue
-        parts[left] = first + second
-        parts[right] = ""
-        following[left] = following[right]
-        if following[left] < end:
-            preceding[following[left]] = left
-        add_candidate(preceding[left])
-        add_candidate(left)
-    return [part for part in parts if part]
+        for number in merged:
+            word.add_candidates(number)
+        merged.clear()
+    return word.remaining_parts()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import string
+import time
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +16,13 @@ from masscli.cli.preprocess import run
 from masscli.core.errors import MasscliError
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.storage.data_folder import DataFolder
-from masscli.text.bpe_codes import BpeCodesModel, read_bpe_files, skipped_lines
+from masscli.text.bpe_codes import (
+    BpeCodesModel,
+    merge_marked_word,
+    rank_merges,
+    read_bpe_files,
+    skipped_lines,
+)
 from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.tokenizer import Tokenizer
 
@@ -113,6 +121,47 @@ def test_words_are_split_as_by_applying_merges_one_after_the_other(
     assert any(len(row) > 1 and len(row[0]) > 3 for row in expected)
     line = " ".join(text)
     assert found.decode(found.encode([line])[0]) == line
+
+
+def test_merges_in_any_order_are_applied_as_subword_nmt_does() -> None:
+    """Files may repeat merges, of which the first counts, and have some before those that they build on.
+
+    The best pair of a word is merged wherever it occurs, before pairs that result from that are looked at.
+    """
+    rng = random.Random(2)
+    for _ in range(2000):
+        letters = rng.choice(["ab", "abc"])
+        parts = [*letters, *(f"{letter}</w>" for letter in letters)]
+        merges: list[str] = []
+        for _ in range(rng.randint(1, 14)):
+            first, second = rng.choices(parts, k=2)
+            if not first.endswith("</w>"):
+                merges.append(f"{first} {second}")
+                parts.append(first + second)
+        rng.shuffle(merges)
+        word = "".join(rng.choices(letters, k=rng.randint(1, 14)))
+        expected = [*word[:-1], f"{word[-1]}</w>"]
+        while pairs := [
+            pair for pair in map(" ".join, pairwise(expected)) if pair in merges
+        ]:
+            first, second = min(pairs, key=merges.index).split(" ")
+            expected = merged(expected, (first, second))
+        assert merge_marked_word(word, rank_merges(merges)) == expected, (word, merges)
+
+
+def test_words_of_many_letters_take_little_time() -> None:
+    """Text from the web has encoded images in one word, which took hours."""
+    rng = random.Random(3)
+    letters = string.ascii_letters + string.digits
+    merges = [f"{first} {second}" for first in letters for second in letters]
+    merges += [
+        "".join(rng.choices(letters, k=2)) + f" {letter}" for letter in letters * 300
+    ]
+    word = "".join(rng.choices(letters, k=50_000))
+    started = time.process_time()
+    parts = merge_marked_word(word, rank_merges(merges))
+    assert time.process_time() - started < 5
+    assert "".join(parts) == f"{word}</w>" and len(parts) < 0.9 * len(word)
 
 
 def test_a_piece_that_the_vocabulary_lacks_is_split_again(tmp_path: Path) -> None:
