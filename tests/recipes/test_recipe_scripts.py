@@ -365,20 +365,31 @@ def test_distillation_adds_the_translations_of_each_round_to_the_text_of_the_nex
     train = {
         side: (corpora / f"multi30k/train.{side}").read_text() for side in ("en", "de")
     }
-    # The stub writes x.
-    for number, call in enumerate(of_command(calls, "preprocess"), 1):
-        prefix = corpora.parent / value(call, "--trainpref")
-        assert Path(f"{prefix}.en").read_text() == train["en"] * (number + 1)
-        assert Path(f"{prefix}.de").read_text() == train["de"] + "x\n" * number
+    # The stub writes x. The third round also has a second source for each real target.
+    source, target = train["en"], train["de"]
+    texts = {
+        "round-1": (source * 2, target + "x\n"),
+        "round-2": (source * 3, target + "x\n" * 2),
+        "round-3": (source * 3 + "x\n" + source, target + "x\n" * 2 + target + "x\n"),
+    }
+    prefixes = [value(call, "--trainpref") for call in of_command(calls, "preprocess")]
+    assert prefixes == [f"out/text/{name}" for name in texts]
+    for name, written in texts.items():
+        for side, text in zip(("en", "de"), written, strict=True):
+            assert (corpora.parent / f"out/text/{name}.{side}").read_text() == text
     runs = by_folder(calls)
     for seed in ("1", "2", "3"):
         first, second = runs[f"round-1.{seed}"], runs[f"round-2.{seed}"]
         assert first[1] == "out/data" and "--init-from" not in first
         assert second[1] == "out/data-1"
         assert value(second, "--init-from") == f"out/round-1.{seed}.average"
-    last = runs["distilled"]
-    assert last[1] == "out/data-2"
-    assert value(last, "--init-from") == "out/round-2.1.average"
+    second, back, third = runs["distilled"], runs["back"], runs["third"]
+    assert second[1] == "out/data-2"
+    assert value(second, "--init-from") == "out/round-2.1.average"
+    assert back[1] == "out/data" and "--init-from" not in back
+    assert [value(back, "-s"), value(back, "-t")] == ["de", "en"]
+    assert third[1] == "out/data-3"
+    assert value(third, "--init-from") == "out/distilled.average"
 
 
 def test_the_control_is_back_translation_alone(
