@@ -27,7 +27,7 @@ from masscli.core.errors import NO_ROOM, MasscliError
 
 
 def real_path(path: Path) -> Path:
-    """Return the absolute path without links; a link that leads to itself is no error, and remains."""
+    """Return the absolute path with all symbolic links followed, except for one that leads to itself."""
     return Path(os.path.realpath(path))
 
 
@@ -285,7 +285,7 @@ def _open_locked(path: Path) -> FileIO:
     """Open a file for appending, unbuffered, and lock it; it is created if it does not exist."""
     while True:
         file = open(path, "a+b", buffering=0)  # noqa: SIM115
-        # Without locks, small appends are still done in one step.
+        # A disk may have no locks; small amounts are appended in one step there, too.
         with suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_EX)
         # While this process waited, another one may have removed the file, as it does on a full disk.

@@ -75,8 +75,8 @@ class HypothesisPool:
     ) -> None:
         self.size = size
         self.lenpen = lenpen
-        # (S, K), -inf where there is no hypothesis.
-        # Division by the length would make some different sums equal in fp32.
+        # (S, K), -inf where there is no hypothesis. They are float64, because different sums may become equal
+        # in fp32 when they are divided by the length.
         self.scores = torch.full(
             (sentences, size), -torch.inf, dtype=torch.float64, device=device
         )

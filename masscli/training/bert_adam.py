@@ -18,10 +18,10 @@ class BertAdam(EagerOptimizer):
 
     With `layerwise` it is LAMB (You et al. 2020) as ALBERT uses it: the step of each matrix is scaled
     by |p| / |step|. A weight may consist of several stacked matrices (queries, keys and values); their
-    number is `blocks` of the parameter group, and each of them has a scale of its own. With `corrected`
-    it is the optimizer with which GPT was fine-tuned: the learning rate, and with it the decay, is
-    multiplied by sqrt(1
-    - beta2^t) / (1 - beta1^t).
+    number is `blocks` of the parameter group, and each of them has a scale of its own.
+
+    With `corrected` it is the optimizer with which GPT was fine-tuned: the learning rate of update t, and
+    with it the decay, is multiplied by sqrt(1 - beta2^t) / (1 - beta1^t).
     """
 
     def __init__(

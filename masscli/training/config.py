@@ -234,7 +234,8 @@ class TrainConfig:
     """Number of minutes that processes wait for one that does not respond. After that, it prints its
     stack trace, and the others stop and name it."""
     threads: int | None = None
-    """Number of CPU threads (default: PyTorch's own choice)."""
+    """Number of CPU threads (default: OMP_NUM_THREADS, or one for each core). Beside other programs, fewer
+    threads are faster."""
 
     def __post_init__(self) -> None:
         check(

@@ -1,8 +1,8 @@
 """How much a decoder uses its source: the loss with another source minus the loss with the right one.
 
 Targets and inputs of the decoder stay the same, so a difference of 0 means that the decoder predicts
-what it would predict without its source. Values are in nats per target. The metrics, as minuend -
-subtrahend:
+what it would predict without its source. Values are in nats per target. Each metric is the loss with the
+first of two sources minus the loss with the second one:
 
     source_use          another example's source (of the same language, about as long) - the right source
     source_use_far      the same, but the other source has the right source's two visible tokens on each side

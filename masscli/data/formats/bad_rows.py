@@ -47,7 +47,10 @@ class BadRows:
     skipped: list[BadRow] = field(default_factory=list)
     checked: set[str] = field(default_factory=set)
     unread: Counter[str] = field(default_factory=Counter)
+    """How often the file has something that is left out without being a row, such as a comment, by what it is
+    called in the singular."""
     doubts: list[str] = field(default_factory=list)
+    """Warnings about rows that were read, but perhaps not as they are meant."""
 
     @contextmanager
     def row(self, path: str, line: int) -> Iterator[None]:

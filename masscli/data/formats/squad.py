@@ -210,7 +210,10 @@ def _read_question(question: Any, context: str, number: int, place: str) -> Reco
 
 
 def _require_answer(record: Record, place: str) -> None:
-    """Raise MasscliError, whose message begins with `place`, if an answer is missing without a word of it."""
+    """Raise MasscliError if a question has no answer, and is not marked as impossible.
+
+    The message begins with `place`.
+    """
     if not record.lists["answers"] and not record.numbers["impossible"][0]:
         raise MasscliError(
             f"{place}: has no answer, and is not marked as impossible",

@@ -24,7 +24,7 @@ _HINT = (
 
 
 def has_swag_columns(path: Path) -> bool:
-    """Return whether a file .csv may be one of SWAG: by its header, if there is such a file."""
+    """Return whether the header of a .csv file has the columns of SWAG; true if there is no such file."""
     if not path.is_file():
         return True
     header = next(corpus.iter_lines(path), "")

@@ -50,7 +50,7 @@ def scan_files(
             progress.note(
                 f"{corpus.display_path(scan.path)}: the byte order mark at its start is left out"
             )
-        # So ended lines on a Mac before 2001, and some programs for tables still write them.
+        # Until 2001, lines ended in a carriage return on a Mac, and some spreadsheets still write them so.
         if scan.inner_returns > scan.lines:
             progress.warn(
                 f"{corpus.display_path(scan.path)}: {scan.inner_returns:,} carriage returns are inside its "

@@ -1,8 +1,8 @@
 """The files of one part of a corpus that was encoded on several machines (see part.py and merge.py).
 
-chunks.00000.npz ...   PACK_CHUNKS encoded chunks each, written one file after another vocab.model,
-tokenizer.json part.json              written last: the part's number, and what merging must know about
-the whole
+chunks.00000.npz, ...         PACK_CHUNKS encoded chunks each, written one file after another
+vocab.model, tokenizer.json   the vocabulary
+part.json                     written last: the part's number, and what merging must know about the whole
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ from masscli.core.listing import count_of
 from masscli.data.prepare.chunks import bytes_in_chunks, cut_chunks, text_bytes
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.prepare.drop_reasons import OPTION_OF_REASON
-from masscli.data.prepare.encode_tables import encode_table
+from masscli.data.prepare.encode_tables import EncodedTable, encode_table
 from masscli.data.prepare.encoding import ChunkTask, encode_chunk
 from masscli.data.prepare.filters import needs_survey, write_survey
 from masscli.data.prepare.folder_contents import (
@@ -338,6 +338,16 @@ def prepare_encoding(run: Run) -> None:
     run.progress.note(
         f"vocabulary of {tokenizer.vocab.size} pieces {origin} in {seconds:.1f} s"
     )
+    _warn_of_vocabulary(run, tokenizer, is_given=origin == "adopted")
+    if needs_survey(run.config, run.groups):
+        write_survey(run.groups, run.scans, run.config, run.folder)
+
+
+def _warn_of_vocabulary(run: Run, tokenizer: Tokenizer, is_given: bool) -> None:
+    """Warn of what is wrong with the vocabulary, or with training text that does not suit it.
+
+    `is_given` says whether the user gave the vocabulary, instead of having one trained on this text.
+    """
     if run.config.bpe_vocab is not None:
         skipped = bpe_codes.skipped_lines(run.config.bpe_vocab)
         if skipped:
@@ -347,7 +357,7 @@ def prepare_encoding(run: Run) -> None:
                 "as in XLM, since they repeat a piece or are not PIECE COUNT"
             )
     # A vocabulary that is trained on this text covers its letters.
-    if origin == "adopted" and lacks_capitals(tokenizer):
+    if is_given and lacks_capitals(tokenizer):
         path = run.config.spm_model
         advice = "add --lowercase"
         # A folder also says how text is preprocessed for its vocabulary, which the option would contradict.
@@ -357,23 +367,41 @@ def prepare_encoding(run: Run) -> None:
             f"the vocabulary has no capital letters, which will be unknown: {advice}"
         )
     files = training_files(run.groups, run.scans, run.inputs.languages)
-    given = tokenizer if origin == "adopted" else None
-    warnings = split_text_warnings(files, given)
+    warnings = split_text_warnings(files, tokenizer if is_given else None)
     if tokenizer.preprocessing.moses:
         warnings += round_trip_warnings(files, tokenizer.preprocessing)
     warnings += normalization_warnings(files, tokenizer)
     for warning in warnings:
         run.progress.warn(warning)
-    if needs_survey(run.config, run.groups):
-        write_survey(run.groups, run.scans, run.config, run.folder)
 
 
 def _encode(run: Run, state: ResumeState) -> None:
     """Encode the text after `state`, and all labeled examples, and write the manifest."""
     tokenizer = Tokenizer.load(run.folder)
     state = _encode_text(run, state, tokenizer)
-    ids_dtype = smallest_ids_dtype(tokenizer.vocab)
+    tables = _encode_tables(run, state, tokenizer)
+    run.require_unchanged_inputs()
     columns = list(column_entries(run.groups, state.writers))
+    for encoded in tables:
+        columns += encoded.columns
+    manifest = replace(
+        describe_inputs(run, tokenizer.vocab.fingerprint),
+        tables=tuple(encoded.table for encoded in tables),
+    )
+    complete_manifest(manifest, run.groups, state, columns, run.folder).write(
+        run.folder
+    )
+
+
+def _encode_tables(
+    run: Run, state: ResumeState, tokenizer: Tokenizer
+) -> list[EncodedTable]:
+    """Encode all labeled examples, and add the rows that are skipped to the log of dropped lines.
+
+    `state` is that of the encoded text. Raises MasscliError for rows that cannot be read and may not be
+    skipped, and for a column of --check-columns that no table has.
+    """
+    ids_dtype = smallest_ids_dtype(tokenizer.vocab)
     tables = []
     checked: set[str] = set()
     # A run that was killed here has logged bad rows already, and will log them again.
@@ -401,19 +429,12 @@ def _encode(run: Run, state: ResumeState) -> None:
                 log.write(
                     f"{name}\t{row.line}\t{one_cell(row.reason)}\t{row.path}\n".encode()
                 )
-            tables.append(encoded.table)
-            columns += encoded.columns
+            tables.append(encoded)
             checked |= bad_rows.checked
         flush_to_disk(log)
     # Which columns there are is known only when all tables have been read.
     _require_checked(run.config, checked)
-    run.require_unchanged_inputs()
-    manifest = replace(
-        describe_inputs(run, tokenizer.vocab.fingerprint), tables=tuple(tables)
-    )
-    complete_manifest(manifest, run.groups, state, columns, run.folder).write(
-        run.folder
-    )
+    return tables
 
 
 def _require_checked(config: PreprocessConfig, checked: Set[str]) -> None:

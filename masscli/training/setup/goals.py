@@ -53,8 +53,9 @@ def _check_schedule(recipe: Recipe) -> None:
 
 
 def _check_warm_start(recipe: Recipe, streams: Mapping[str, StreamConfig]) -> None:
-    """Raise MasscliError if the first updates, in which an objective does not train the model, do not fit.
+    """Raise MasscliError if the warm start of the objectives does not fit the run.
 
+    These are the first updates of a stream, in which its objective does not train the model.
     ELECTRA can train only its generator at first, and then copy its weights to the model. The run must be
     longer than that, and cannot be combined with --init-from, whose weights would be replaced.
     """
@@ -111,10 +112,10 @@ def _check_best_metric(recipe: Recipe, input_kinds: Sequence[InputKind]) -> None
 
 
 def check_rates(recipe: Recipe) -> None:
-    """Raise MasscliError if the learning rate would fall to its peak or rise from it, or the run end there.
+    """Raise MasscliError if --warmup-init-lr, --end-lr or --stop-min-lr is too high for the peak rate --lr.
 
-    It falls in a warm-up from --warmup-init-lr above --lr, and rises to such an --end-lr. The run would end
-    if --stop-min-lr is no lower than the peak rate, which must be filled in.
+    The first two must not be above it, since the rate rises to its peak and falls from there. At the third,
+    which must be below it, the run ends. `recipe.optim.lr` must be filled in.
     """
     optim = recipe.optim
     # setup/compose.py has filled it in.
