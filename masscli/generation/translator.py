@@ -374,7 +374,7 @@ class Translator:
             return
         limit = f"the model generates at most {max_length}"
         if self.decoder.single_stack:
-            limit += f" behind a source of {source_length}"
+            limit += f" after a source of {source_length}"
         raise MasscliError(
             f"{asked_by}: line {line} has {length} pieces, {limit}",
             "shorten or leave out the line",

@@ -37,7 +37,7 @@ class _Rules:
         """Note that the setting `key` is `value`, where `name` in tokenizer.json is `other`."""
         by = SETTINGS if key in self.settings else f"default of {self.class_name}"
         self.notes.append(
-            f"{key} is {value} ({by}), which counts more than {TOKENIZER}, where {name} is {other}"
+            f"{key} is {value} ({by}), which takes precedence over {TOKENIZER}, where {name} is {other}"
         )
 
 

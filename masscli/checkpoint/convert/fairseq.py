@@ -111,7 +111,7 @@ UNSUPPORTED = {
     "scale_attn": "scaled attention",
     "scale_heads": "scaled heads",
     "scale_resids": "scaled residuals",
-    "quant_noise_pq": "a layer behind the embeddings, for quantization noise",
+    "quant_noise_pq": "a layer after the embeddings, for quantization noise",
     "encoder_xformers_att_config": "attention of xformers",
     "decoder_xformers_att_config": "attention of xformers",
 }

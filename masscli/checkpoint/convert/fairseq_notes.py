@@ -44,7 +44,7 @@ def task_notes(
         )
     if layout.tags.forces_target:
         notes.append(
-            f"every output begins with the tag of {languages['decoder']}, which the model writes alone"
+            f"every output begins with the tag of {languages['decoder']}, the only one that the model writes"
         )
     return notes
 
@@ -109,7 +109,7 @@ def assumptions(
                 if stack.has_final_norm:
                     place, found = "before", "a final norm"
                 notes.append(
-                    f"the file has no option {option}: norms are taken to stand {place} attention and "
+                    f"the file has no option {option}: norms are assumed to be {place} attention and "
                     f"feed-forward layers, since there is {found}"
                 )
         return notes

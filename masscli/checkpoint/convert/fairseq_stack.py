@@ -52,7 +52,7 @@ class FairseqStack:
         self.has_final_norm = self._find_final_norm()
         # In RoBERTa the meaning of the option has changed over time.
         self.heeds_norm_option = "sentence_encoder" not in prefix
-        """Whether the option `encoder_normalize_before`, or that of the decoder, says where norms stand."""
+        """Whether the option `encoder_normalize_before`, or that of the decoder, says where norms are."""
         self.position_rows = 0
         """Number of rows of the table of learned positions; 0 if positions are not learned."""
         if f"{prefix}embed_positions.weight" in table:

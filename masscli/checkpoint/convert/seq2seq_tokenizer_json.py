@@ -109,8 +109,8 @@ def read_tokenizer_json(
     if len(template.before) > 1 or len(template.after) != 1:
         raise MasscliError(
             f"{path}: puts {len(template.before)} special tokens before a source and {len(template.after)} "
-            "behind it",
-            "expected at most one before it, and the end symbol behind it",
+            "after it",
+            "expected at most one before it, and the end symbol after it",
         )
     # There is at most one special token before a source.
     source_start = next(iter(template.before), None)
@@ -201,7 +201,7 @@ def _tag_framing(
     """Return the placement of language tags as fields of `ModelConfig`; `codes` are the tags' ids by code.
 
     The template shows it for sources. A decoder reads the tag first if `start`, the id that it reads first by
-    the folder's settings, is one, and in mBART-25, the mBART with the tag behind sources; in mBART-50, M2M100
+    the folder's settings, is one, and in mBART-25, the mBART with the tag after sources; in mBART-50, M2M100
     and NLLB it reads the end symbol first, and the tag is forced. `config` is the content of config.json.
     """
     source_tag = "first" if template.before else "last"

@@ -411,7 +411,7 @@ def test_a_missing_option_for_the_position_of_norms_is_reported(
     torch.save(content, path)
     _, notes = import_file(ImportRequest(path), None, tmp_path / "old")
     assert [note for note in notes if "no option" in note] == [
-        "the file has no option decoder_normalize_before: norms are taken to stand before attention and "
+        "the file has no option decoder_normalize_before: norms are assumed to be before attention and "
         "feed-forward layers, since there is a final norm"
     ]
     assert Checkpoint.open(tmp_path / "old").recipe.model == sound.recipe.model
@@ -462,7 +462,7 @@ def test_stale_copies_are_ignored_exactly(
         ({"output_dictionary_size": 30}, "part of the dictionary"),
         ({"decoder_layers_to_keep": "0,2"}, "left-out layers"),
         ({"cross_self_attention": True}, "self-attention"),
-        ({"quant_noise_pq": 0.1}, "a layer behind the embeddings"),
+        ({"quant_noise_pq": 0.1}, "a layer after the embeddings"),
         # Their tensors are those of a Transformer, but they are used differently.
         ({"task": "translation_moe"}, "name of an expert .--task translation_moe"),
         ({"task": "translation_lev"}, "not written from left to right"),

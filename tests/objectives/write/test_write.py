@@ -546,7 +546,7 @@ def test_a_pair_too_long_to_score_is_named(
     )
     assert err[0] == (
         f"error: --score-reference: line 2 has {pieces} pieces, the model generates at most {128 - 3 - int(source)} "
-        f"behind a source of {source}"
+        f"after a source of {source}"
     )
 
 
