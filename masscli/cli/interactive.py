@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from masscli.api.text_translation import LineTranslation
 
 UNREAD = {
-    "truncated": "was cut: it is longer than the model reads",
+    "truncated": "was truncated: it is longer than the model reads",
     "not-understood": "was not understood: no piece of it, or of a sentence of it, is known",
 }
 """What a warning says of a line with one of these flags, of which the model has not read everything."""

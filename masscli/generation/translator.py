@@ -29,7 +29,7 @@ ONE_EACH = "it must have a line for each line of the input"
 EMPTY_HYPOTHESIS = Hypothesis((), 0.0, (), False)
 """The output of an empty line, and of a line for which the search found none."""
 NO_TRUNCATION = Truncation()
-"""Sources are cut only where the model has no positions for them."""
+"""Sources are truncated only where the model has no positions for them."""
 INPUT = "the input"
 """How messages and reports call the text that is translated."""
 
@@ -83,7 +83,7 @@ class Report:
     empty: list[int] = field(default_factory=list)
     """Numbers of the lines of the input in which there is no piece, such as empty ones."""
     truncated: list[int] = field(default_factory=list)
-    """Numbers of the lines that were cut, since they were longer than the model (or a lower limit) allows."""
+    """Numbers of the lines that were truncated to what the model (or a lower limit) allows."""
     hit_max_len: list[int] = field(default_factory=list)
     """Numbers of the lines whose best output ended at the length limit."""
     nothing_found: list[int] = field(default_factory=list)
@@ -98,12 +98,12 @@ class Report:
     """Unknown pieces by where they were read: INPUT, "--prefix", "--constraints" or "--score-reference"."""
 
     def warnings(self, max_source: int) -> Iterator[str]:
-        """Yield a warning for each kind of line that was cut, not understood, or given an empty output.
+        """Yield a warning for each kind of line that was truncated, not understood, or given an empty output.
 
         `max_source` is the most pieces of a line that the model reads.
         """
         if self.truncated:
-            yield f"{list_lines(self.truncated)} cut to the {max_source} pieces the model reads"
+            yield f"{list_lines(self.truncated)} truncated to the {max_source} pieces the model reads"
         for name, unknown in self.unknown.items():
             if unknown.lines:
                 yield unknown.warning(name)
@@ -117,7 +117,7 @@ class Translator:
     """Translates or scores lines of text: a decoder with a tokenizer.
 
     It reads `buffer_size` lines ahead, so that batches hold sentences of similar length. `truncation` says
-    how sources that are too long are cut. With `alignment_head`, outputs have the links to their sources.
+    how long sources are truncated. With `alignment_head`, outputs have the links to their sources.
     """
 
     def __init__(

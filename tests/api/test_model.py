@@ -140,7 +140,7 @@ def test_wrong_requests_are_refused(ende: Path, labeled: Path) -> None:
         model.predict(["ba"])
     with pytest.warns(UserWarning, match="trained for en-de, not for de-en"):
         model.translate(LINES[:1], "de", "en")
-    with pytest.warns(UserWarning, match="line 2 was cut to the 31 pieces"):
+    with pytest.warns(UserWarning, match="line 2 was truncated to the 31 pieces"):
         model.translate([LINES[0], " ".join(LINES)])
     for option, value in (
         ("precision", "half"),

@@ -118,7 +118,7 @@ def test_lines_that_the_model_cannot_read_are_named(
     # Words of two letters are pieces; a word without known letters is its mark and an unknown piece.
     assert capsys.readouterr().err.splitlines() == [
         "warning: line 2 was not understood: no piece of it, or of a sentence of it, is known",
-        "warning: line 3 was cut: it is longer than the model reads",
+        "warning: line 3 was truncated: it is longer than the model reads",
         "2 of 86 pieces of the input unknown",
     ]
 

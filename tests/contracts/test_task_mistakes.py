@@ -271,7 +271,7 @@ def test_truncated_examples_are_counted(
         0,
     )
     assert [json.loads(line)["id"] for line in out] == ["0", "1", "2"]
-    assert err[0] == "warning: 3 of 3 questions are cut to 6 tokens (--max-query)"
+    assert err[0] == "warning: 3 of 3 questions are truncated to 6 tokens (--max-query)"
     assert err[1].startswith("warning: 3 questions are read in ")
 
 

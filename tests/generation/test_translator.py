@@ -470,7 +470,7 @@ def test_lines_in_lines_out(
     code, out, err = generate(capfd, "--input", "in.en")
     assert code == 0 and len(out) == len(LINES) and out[0] == out[8] == ""
     assert "run: runs/ende\n" in err
-    assert "warning: line 18 was cut to the 39 pieces the model reads\n" in err
+    assert "warning: line 18 was truncated to the 39 pieces the model reads\n" in err
     assert "translated 19 lines in " in err and "; 2 empty, 1 truncated, " in err
     monkeypatch.setattr(
         sys, "stdin", io.TextIOWrapper(io.BytesIO(("\n".join(LINES)).encode()))

@@ -106,7 +106,7 @@ def export_ctranslate2(
     tokens = " and ".join(f"{size:,}" for size in sizes)
     notes = [f"CTranslate2, {source} to {target}, {quantization}: {tokens} tokens"]
     notes.append(
-        "give sources as pieces, with max_input_length=0, else long ones are cut at 1,024"
+        "give sources as pieces, with max_input_length=0, else long ones are truncated to 1,024"
     )
     if shortlist is not None:
         notes.append(

@@ -116,7 +116,7 @@ def _generic_vocabulary(checkpoint: Checkpoint) -> ExportedVocabulary:
 def _longest_sequence(checkpoint: Checkpoint) -> int:
     """Return the maximum length in tokens of what a run reads: that of its tasks, or that of the model.
 
-    Hugging Face's tokenizers cut texts to it when they are told to truncate, and so does masscli.
+    Hugging Face's tokenizers truncate texts to it if asked to, and so does masscli.
     """
     lengths = [checkpoint.recipe.model.max_positions]
     for stream in checkpoint.recipe.stream.values():

@@ -119,7 +119,7 @@ class Extract(PredictiveObjective):
         truncated = dataset.num_truncated_questions
         if truncated:
             warnings.append(
-                f"{truncated} of {num_questions} questions are cut to {self.options.max_query} tokens"
+                f"{truncated} of {num_questions} questions are truncated to {self.options.max_query} tokens"
                 " (--max-query)"
             )
         lost = dataset.num_lost_answers if dataset.labeled else 0

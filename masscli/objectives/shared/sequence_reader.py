@@ -98,7 +98,8 @@ class SequenceReader:
         if not num_truncated:
             return []
         return [
-            f"{num_truncated} of {num_examples} examples are cut to {self.max_length} tokens (--max-length)"
+            f"{num_truncated} of {num_examples} examples are truncated to {self.max_length} tokens "
+            "(--max-length)"
         ]
 
     def hidden_states(self, model: Transformer, batch: Batch) -> Tensor:

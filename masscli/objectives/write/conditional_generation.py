@@ -104,12 +104,12 @@ class ConditionalGeneration(EvaluableObjective):
         warnings = []
         if num_sources:
             warnings.append(
-                f"{num_sources} of {len(dataset)} sources are cut to {self.limits.source} tokens"
+                f"{num_sources} of {len(dataset)} sources are truncated to {self.limits.source} tokens"
                 " (--max-source)"
             )
         if num_targets:
             warnings.append(
-                f"{num_targets} of {len(dataset)} targets are cut to {self.limits.target} tokens"
+                f"{num_targets} of {len(dataset)} targets are truncated to {self.limits.target} tokens"
                 " (--max-target)"
             )
         return warnings

@@ -41,7 +41,7 @@ def test_generation_tasks_truncate_count_and_report_perplexity_by_piece_and_word
         "--max-source",
         "5",
     )
-    assert "sources are cut to 5 tokens (--max-source)" in capsys.readouterr().err
+    assert "sources are truncated to 5 tokens (--max-source)" in capsys.readouterr().err
     assert measured[-1]["ppl-piece"] == pytest.approx(measured[-1]["ppl"], rel=1e-4), (
         "the loss is unsmoothed in validation"
     )
@@ -101,7 +101,8 @@ def test_generation_tasks_truncate_count_and_report_perplexity_by_piece_and_word
         out = capsys.readouterr()
         told.append(json.loads(out.out)["hypotheses"])
         assert (
-            f"warning: line 1 was cut to the {room} pieces the model reads" in out.err
+            f"warning: line 1 was truncated to the {room} pieces the model reads"
+            in out.err
         ) == (text is long)
     assert told[0] == told[1]
     finetune(

@@ -345,7 +345,9 @@ def test_the_batch_of_an_encoder_that_generates(
     finetune(labeled, tmp_path / "run", *at, updates=1)
     trainer, notes = build(Checkpoint.open(tmp_path / "run").recipe)
     (stream,) = trainer.streams.values()
-    assert any("sources are cut to 5 tokens (--max-source)" in note for note in notes)
+    assert any(
+        "sources are truncated to 5 tokens (--max-source)" in note for note in notes
+    )
     view, vocab = stream.batch_builder.dataset, stream.objective.context.framing.vocab
     sizes = view.sizes(0, len(view))[:, 0]
     batch = stream.batch_builder(np.arange(len(view)), 0)
@@ -511,7 +513,7 @@ def test_the_task_that_generates_is_named(
         "hint: leave one of them out",
     ]
     _, short = told(capsys, *way, "--stream", "short")
-    assert short[0] == "warning: line 1 was cut to the 4 pieces the model reads"
+    assert short[0] == "warning: line 1 was truncated to the 4 pieces the model reads"
     _, talk = told(capsys, *way, "--stream", "talk")
     assert not any("warning" in line for line in talk)
     subset, _ = told(
