@@ -41,6 +41,19 @@ INVISIBLE = "\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
 """Zero-width characters: soft hyphen, zero-width space, joiners, directional marks, byte order mark."""
 FULL_WIDTH = "".join(map(chr, range(0xFF01, 0xFF5F)))
 """The full-width forms of the visible characters of ASCII."""
+LEFT_FROM_PROCESSING = (
+    ("marks of pieces (## or \u0120)", re.compile(r"(?:^|\s)(?:##|\u0120)[^\W_]")),
+    (
+        "special symbols, such as </s>",
+        re.compile(r"</?s>|<(?:pad|mask)>|\[(?:CLS|SEP|PAD|MASK)\]"),
+    ),
+    (
+        "escapes, such as &apos;",
+        re.compile(r"&(?:apos|quot|amp|lt|gt|nbsp|#[0-9]+|#x[0-9A-Fa-f]+);"),
+    ),
+)
+"""What is left in text by incomplete postprocessing, and hardly ever belongs to it: names and patterns. The
+escapes are those of HTML and of the Moses tokenizer."""
 SCRIPTS_WITHOUT_SPACES = (
     ("Japanese", re.compile("[\u3040-\u30ff]"), "--tokenize ja-mecab"),
     (
@@ -161,10 +174,10 @@ def _check_characters(
 ) -> Iterator[str]:
     """Yield warnings if only hypotheses or only references have zero-width characters.
 
-    The same is done for decomposed letters, such as `e` and a combining accent, and for the full-width
-    forms of ASCII that Chinese and Japanese text may use.
+    The same is done for decomposed letters, such as `e` and a combining accent, for the full-width forms of
+    ASCII that Chinese and Japanese text may use, and for what is left from processing.
     """
-    counts = (
+    counts = [
         (
             "characters without a width, such as U+200B",
             _count_lines_with(INVISIBLE, hypotheses),
@@ -180,7 +193,10 @@ def _check_characters(
             _count_lines_with(FULL_WIDTH, hypotheses),
             _count_lines_with(FULL_WIDTH, references),
         ),
-    )
+    ]
+    for description, pattern in LEFT_FROM_PROCESSING:
+        ours = _count_matching(pattern, hypotheses)
+        counts.append((description, ours, _count_matching(pattern, references)))
     for description, ours, theirs in counts:
         # If both sides have them, they mostly match, and belong to the text.
         if ours and not theirs:
@@ -401,6 +417,14 @@ def check_duration(
 def _count(lines: Sequence[str], condition: Callable[[str], bool]) -> int:
     """Return the number of lines for which the condition is true."""
     return sum(map(condition, lines))
+
+
+def _count_matching(pattern: re.Pattern[str], lines: Sequence[str]) -> int:
+    """Return the number of lines in which the pattern is found."""
+    # Most files have none, and searching the whole text is much faster than searching each line.
+    if pattern.search("\n".join(lines)) is None:
+        return 0
+    return sum(pattern.search(line) is not None for line in lines)
 
 
 def _count_lines_with(characters: str, lines: Sequence[str]) -> int:

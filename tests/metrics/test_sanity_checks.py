@@ -35,6 +35,12 @@ INVISIBLE_DIFFERENCES = {
         "\u4f60\u597d,A1",
         "full-width",
     ),
+    "WordPiece": ("one wo ##rd", "one word", "marks of pieces"),
+    "byte-level BPE": ("one \u0120wo rd", "one word", "marks of pieces"),
+    "end symbol": ("one word </s>", "one word", "special symbols, such as </s>"),
+    "BERT's symbols": ("[CLS] one word [SEP]", "one word", "special symbols"),
+    "Moses": ("it &apos;s so", "it 's so", "escapes, such as &apos;"),
+    "brackets": ("one &#91; word", "one [ word", "escapes, such as &apos;"),
     "byte order mark": ("\ufeffone", "one", "without a width"),
 }
 
