@@ -48,6 +48,9 @@ class Seq2SeqFamily:
     computes_missing_positions: bool = False
     """Whether tables of learned positions, which are initialized with sinusoids, may be missing in a
     file (Pegasus)."""
+    loads_positions: bool = False
+    """Whether the library takes a table of positions from a file that has one, although it computes
+    sinusoids otherwise (Marian, FSMT)."""
     own_tables: bool = False
     """Whether encoder, decoder and output layer always have separate tables, and source and target
     separate vocabularies (FSMT)."""
@@ -70,9 +73,8 @@ class Seq2SeqFamily:
             for ours, theirs in _layer_table(stack).items():
                 names |= _expand(ours, theirs, count)
             if self.sinusoids is None:
-                names[f"embeddings.{stack}.positions.weight"] = (
-                    f"model.{stack}.embed_positions.weight",
-                )
+                ours, theirs = position_names(stack)
+                names[ours] = (theirs,)
             if self.norm == "pre":
                 names |= _expand(f"{stack}.norm.*", f"model.{stack}.layer_norm.*", 1)
             if self.norm_embedding:
@@ -159,6 +161,7 @@ MARIAN = Seq2SeqFamily(
     sinusoids="marian",
     position_offset=0,
     decoder_start="pad",
+    loads_positions=True,
 )
 FSMT = Seq2SeqFamily(
     model_type="fsmt",
@@ -175,6 +178,7 @@ FSMT = Seq2SeqFamily(
         "scale_embedding": True,
         "tie_word_embeddings": False,
     },
+    loads_positions=True,
     own_tables=True,
 )
 
@@ -185,6 +189,14 @@ SEQ2SEQ_FAMILIES: Mapping[str, Seq2SeqFamily] = MappingProxyType(
         for family in (MARIAN, FSMT, M2M100, PEGASUS, BART, MBART)
     }
 )
+
+
+def position_names(stack: str) -> tuple[str, str]:
+    """Return masscli's name of a stack's table of learned positions, and Hugging Face's."""
+    return (
+        f"embeddings.{stack}.positions.weight",
+        f"model.{stack}.embed_positions.weight",
+    )
 
 
 def _layer_table(stack: str) -> dict[str, str]:

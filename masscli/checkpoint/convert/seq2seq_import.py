@@ -28,7 +28,12 @@ from masscli.checkpoint.convert.generation_settings import (
 from masscli.checkpoint.convert.given_vocabulary import AFTER, BEFORE
 from masscli.checkpoint.convert.head_classes import UNSHIFTED
 from masscli.checkpoint.convert.published import without_wrapper
-from masscli.checkpoint.convert.seq2seq import NORM_EPS, SEQ2SEQ_FAMILIES, Seq2SeqFamily
+from masscli.checkpoint.convert.seq2seq import (
+    NORM_EPS,
+    SEQ2SEQ_FAMILIES,
+    Seq2SeqFamily,
+    position_names,
+)
 from masscli.checkpoint.convert.seq2seq_tokenizer import read_seq2seq_tokenizer
 from masscli.checkpoint.convert.seq2seq_vocabulary import row_of
 from masscli.checkpoint.convert.seq2seq_weights import (
@@ -166,6 +171,11 @@ def import_seq2seq(
     notes.append(f"vocabulary {vocabulary.path}: {' and '.join(counts)} ids")
     notes += [*vocabulary.notes, *tables.notes, *generation_notes]
     notes += unused_settings(config, _KEYS)
+    if family.sinusoids is not None and model.positions == "learned":
+        notes.append(
+            "positions are those of the file, which are not exactly sinusoids; Hugging Face's library reads "
+            "them, too"
+        )
     new = tokenizer.vocab.size - len({*rows["encoder"], *rows["decoder"]})
     if new:
         notes.append(
@@ -359,7 +369,7 @@ def _read_model_config(
     # Two vocabularies can share one table only if they have the same ids.
     one_embedding = tables.one_embedding and rows["encoder"] == rows["decoder"]
     positions = "sinusoidal"
-    if family.sinusoids is None:
+    if family.sinusoids is None or position_names("encoder")[1] in tensors:
         positions = "learned"
     values |= {
         "activation": _ACTIVATIONS[activation],

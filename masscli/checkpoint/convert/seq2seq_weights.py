@@ -19,7 +19,11 @@ from torch import Tensor
 
 from masscli.checkpoint.convert.folder import CONFIG, read_flag
 from masscli.checkpoint.convert.published import add_unique, to_float32
-from masscli.checkpoint.convert.seq2seq import MARIAN, Seq2SeqFamily
+from masscli.checkpoint.convert.seq2seq import (
+    MARIAN,
+    Seq2SeqFamily,
+    position_names,
+)
 from masscli.core.errors import MasscliError
 from masscli.models.config import ModelConfig
 from masscli.models.input_embedding import sinusoids
@@ -37,6 +41,8 @@ _POSITIONS = re.compile(
 )
 _BUFFERS = re.compile(r"(.*\.)?(version|position_ids)")
 _HEADS = ("classification_head.", "qa_outputs.")
+_ROUNDING = 1e-5
+"""The largest difference between sinusoids that two programs compute in fp32 for thousands of positions."""
 _NEW_STD = 0.02
 """Standard deviation of the embeddings of new ids."""
 
@@ -61,7 +67,8 @@ def normalize_weights(
     Their names must not contain those of PyTorch's wrappers. The prefix `model.` is added to the names
     of a model that was saved without it, and FSMT's output weights are named as in the other families.
     Heads of downstream tasks are not imported. Buffers are dropped, as are tables of sinusoids, which
-    masscli computes. Pegasus's positions, which are sinusoids too unless they were trained, are
+    masscli computes; if the family's library reads such tables, and one is not of sinusoids, both stacks
+    have a table. Pegasus's positions, which are sinusoids too unless they were trained, are
     computed if a file lacks those of both stacks, as Hugging Face's library does. `config` is the
     content of config.json with valid sizes. Raises MasscliError, which names `path`, if two tensors
     would have the same name, or if the numbers of one are not finite or not floating-point.
@@ -69,6 +76,7 @@ def normalize_weights(
     # The library saves a model without its output layer under names without this prefix.
     has_prefix = any(name.startswith("model.") for name in weights)
     tensors: dict[str, Tensor] = {}
+    stored: dict[str, Tensor] = {}
     left_behind = [name for name in weights if name.startswith(_HEADS)]
     for name in weights.keys() - left_behind:
         theirs, tensor = name, weights[name]
@@ -76,19 +84,42 @@ def normalize_weights(
             name = f"model.{name}"
         if name == family.output_weight:
             name = OUTPUT
-        is_computed = family.sinusoids is not None and _POSITIONS.fullmatch(name)
-        if not is_computed and not _BUFFERS.fullmatch(name):
+        is_table = family.sinusoids is not None and _POSITIONS.fullmatch(name)
+        if is_table and family.loads_positions and name.endswith(".weight"):
+            stored[name] = to_float32(theirs, tensor, path)
+        elif not is_table and not _BUFFERS.fullmatch(name):
             add_unique(tensors, name, to_float32(theirs, tensor, path), path)
-    positions = {
-        f"model.{stack}.embed_positions.weight" for stack in ("encoder", "decoder")
-    }
-    # A file with only one of the two tables is damaged; the missing one is reported later.
-    if family.computes_missing_positions and positions.isdisjoint(tensors):
-        table = sinusoids(
-            config["max_position_embeddings"], config["d_model"], "marian"
-        )
-        tensors |= dict.fromkeys(positions, table)
+    tensors |= _missing_positions(family, config, tensors, stored, path)
     return Seq2SeqWeights(tensors, sorted(left_behind))
+
+
+def _missing_positions(
+    family: Seq2SeqFamily,
+    config: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    stored: Mapping[str, Tensor],
+    path: str,
+) -> dict[str, Tensor]:
+    """Return the tables of positions by name that a model has besides the `tensors` that were read.
+
+    `stored` are tables in the file `path` of a family whose positions are sinusoids unless it has others.
+    Raises MasscliError if one is not a matrix.
+    """
+    names = [position_names(stack)[1] for stack in ("encoder", "decoder")]
+    size: tuple[int, int] = config["max_position_embeddings"], config["d_model"]
+    # A file with only one of the two tables is damaged; the missing one is reported later.
+    if family.computes_missing_positions and not any(name in tensors for name in names):
+        return dict.fromkeys(names, sinusoids(*size, "marian"))
+    for name, table in stored.items():
+        if table.dim() != 2:
+            raise wrong_shape(path, name, table, size)
+        expected = sinusoids(len(table), table.shape[1], family.sinusoids or "")
+        # The row of padding is zero in FSMT, and never read.
+        used = table.ne(0).any(1)
+        if not torch.allclose(table[used], expected[used], rtol=0, atol=_ROUNDING):
+            # A stack without a table has sinusoids, in as many rows.
+            return {**dict.fromkeys(names, expected), **stored}
+    return {}
 
 
 @dataclass(frozen=True)
@@ -225,6 +256,8 @@ def convert_weights(
     if config.output_bias:
         bias = _take(remaining, "final_logits_bias", (1, len(bias)), path, family)[0]
     names = family.tensor_names(config)
+    tables_of_positions = map(position_names, ("encoder", "decoder"))
+    names |= {ours: (theirs,) for ours, theirs in tables_of_positions}
     with torch.device("meta"):
         expected = Transformer(config, vocab.size, (), vocab.id_ranges).state_dict()
     # The seed is fixed, so that the same file always gives the same run.

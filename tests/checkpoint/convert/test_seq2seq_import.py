@@ -74,6 +74,16 @@ def test_the_names_of_wrappers_change_nothing(wrapper: str, tmp_path: Path) -> N
     assert_same_tensors(again, plain)
 
 
+def test_a_table_of_positions_that_is_none_is_refused(tmp_path: Path) -> None:
+    folder, name = tmp_path / "theirs", "model.encoder.embed_positions.weight"
+    tensors = make_seq2seq("marian", folder)
+    save_file({**tensors, name: torch.ones(9)}, folder / "model.safetensors")
+    message, _ = error_of(
+        lambda: import_folder(folder, tmp_path / "run", ("en", "de"), False)
+    )
+    assert f"{name} is (9,), by config.json (" in message
+
+
 @pytest.mark.parametrize("layer", ["classification_head.out_proj", "qa_outputs"])
 def test_why_a_head_is_left_behind_is_said(layer: str, tmp_path: Path) -> None:
     folder = tmp_path / "theirs"

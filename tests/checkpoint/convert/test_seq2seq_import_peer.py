@@ -335,6 +335,44 @@ def test_folders_of_other_versions_are_read_as_their_library_reads_them(
     )
 
 
+@pytest.mark.parametrize("changed", ["halved", "trained", "one-stack", "none"])
+@pytest.mark.parametrize("name", ["fsmt", "marian"])
+def test_positions_that_a_file_has_are_those_of_the_library(
+    name: str, changed: str, tmp_path: Path
+) -> None:
+    """Its classes compute sinusoids for files without tables, and read the tables of others."""
+    folder = tmp_path / "theirs"
+    peer = make_peer(name, folder, {})
+    tables = {
+        f"model.{stack}.embed_positions.weight": module.embed_positions.weight.detach()
+        for stack, module in (
+            ("encoder", peer.model.encoder),
+            ("decoder", peer.model.decoder),
+        )
+    }
+    if changed == "halved":
+        tables = {key: table.half() for key, table in tables.items()}
+    if changed in ("trained", "one-stack"):
+        tables = {key: table * 1.1 for key, table in tables.items()}
+    if changed == "one-stack":
+        del tables["model.encoder.embed_positions.weight"]
+    change_weights(
+        folder,
+        lambda weights: (
+            {k: t for k, t in weights.items() if "positions" not in k}
+            | {key: table.clone() for key, table in tables.items()}
+        ),
+    )
+    peer = type(peer).from_pretrained(folder, dtype=torch.float32).eval()
+    languages = FAMILIES[name][3]
+    _, notes = import_folder(folder, tmp_path / "run", languages, allow_pickle=True)
+    run = Checkpoint.open(tmp_path / "run")
+    assert logits_distance(peer, run, name) < 1e-5
+    is_learned = run.recipe.model.positions == "learned"
+    assert is_learned == (changed != "none")
+    assert any("not exactly sinusoids" in note for note in notes) == is_learned
+
+
 def their_tokenizer(name: str, folder: Path) -> Any:
     if name == "bart":
         return transformers.BartTokenizer.from_pretrained(folder)
