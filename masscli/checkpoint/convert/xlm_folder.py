@@ -35,7 +35,9 @@ from masscli.checkpoint.convert.folder import (
 from masscli.checkpoint.convert.foreign import ForeignModel, ImportRequest
 from masscli.checkpoint.convert.import_file import save_foreign, use_converter
 from masscli.checkpoint.convert.published import without_wrapper
+from masscli.checkpoint.convert.published_vocabulary import LISTED_TOKENS
 from masscli.checkpoint.convert.task_head_import import Published, read_task_head
+from masscli.checkpoint.convert.tokenizer_files import added_words
 from masscli.checkpoint.convert.vocabulary import (
     PAIR_FORMATS,
     ImportedVocabulary,
@@ -43,6 +45,7 @@ from masscli.checkpoint.convert.vocabulary import (
 )
 from masscli.checkpoint.convert.xlm import EOS_ID, convert_xlm
 from masscli.core.errors import MasscliError
+from masscli.core.listing import list_some
 from masscli.text.bpe_codes import WORD_END, XLM_SPECIAL_PIECES
 from masscli.text.markers import BPE_CONTINUATION
 from masscli.text.preprocessing import TextPreprocessing
@@ -123,9 +126,11 @@ def import_xlm_folder(
     weights_path, weights = read_weights(folder, allow_pickle)
     tensors, heads, notes = _own_tensors(config, weights, weights_path)
     _check_sizes(config, tensors, folder / CONFIG)
+    dictionary, dictionary_notes = _dictionary(folder, tensors)
+    notes += dictionary_notes
     content = {
         "model": tensors,
-        "dico_id2word": _dictionary(folder),
+        "dico_id2word": dictionary,
         "params": _params(folder, config, languages),
     }
     request = ImportRequest(
@@ -306,10 +311,13 @@ def _check_sizes(
             )
 
 
-def _dictionary(folder: Path) -> dict[int, str]:
-    """Return the piece of each id, spelled as in XLM's own dictionary, from vocab.json.
+def _dictionary(
+    folder: Path, tensors: Mapping[str, Tensor]
+) -> tuple[dict[int, str], list[str]]:
+    """Return the piece of each id, spelled as in XLM's own dictionary, from vocab.json, and notes.
 
-    Raises MasscliError if the file is missing or damaged.
+    Further rows of the token embeddings in `tensors`, such as those of added tokens, get names that occur in
+    no text. Raises MasscliError if the file is missing or damaged.
     """
     path = _present(folder / VOCABULARY)
     pieces = {}
@@ -322,7 +330,22 @@ def _dictionary(folder: Path) -> dict[int, str]:
             pieces[number] = piece.removesuffix(WORD_END)
         else:
             pieces[number] = piece + BPE_CONTINUATION
-    return pieces
+    notes = []
+    first, rows = len(pieces), len(tensors.get("embeddings.weight", ()))
+    if first < rows and max(pieces, default=-1) < rows:
+        # Text is split at spaces, so that no piece of it has one.
+        unused = {number: f"<unused row {number}>" for number in range(first, rows)}
+        pieces = {**unused, **pieces}
+        notes.append(
+            f"rows {first} to {rows - 1} of the token embeddings have no piece"
+        )
+    added = added_words(folder)
+    if added:
+        notes.append(
+            f"added tokens are split like other text: {list_some(added, LISTED_TOKENS)}; Hugging Face's "
+            "tokenizer matches them in text"
+        )
+    return pieces, notes
 
 
 def _params(

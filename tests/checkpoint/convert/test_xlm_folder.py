@@ -113,6 +113,35 @@ def test_text_is_prepared_as_its_tokenizer_does(
     assert " ".join(found) == pieces
 
 
+def test_rows_without_a_piece_are_kept(
+    state: dict[str, Tensor], tmp_path: Path
+) -> None:
+    """The library lets a table grow beyond the vocabulary, for added tokens or to a round number."""
+    plain = write_folder(tmp_path / "plain", state)
+    path, _ = import_folder(plain, tmp_path / "plain.run", ["en"], False)
+    wanted = Checkpoint.open(path)
+    words, more = len(state["embeddings.weight"]), torch.randn(3, 8)
+    state["embeddings.weight"] = torch.cat([state["embeddings.weight"], more])
+    state["pred_layer.proj.bias"] = torch.cat(
+        [state["pred_layer.proj.bias"], more[:, 0]]
+    )
+    folder = write_folder(tmp_path / "hf", state)
+    added = {"covid": words, "<e1>": words + 1}
+    (folder / "added_tokens.json").write_text(json.dumps(added))
+    path, notes = import_folder(folder, tmp_path / "run", ["en"], False)
+    assert f"rows {words} to {words + 2} of the token embeddings have no piece" in notes
+    assert any("added tokens are split like other text: covid" in n for n in notes)
+    run = Checkpoint.open(path)
+    for line in ("cab covid, ca", f"<unused row {words}>"):
+        expected = wanted.tokenizer().encode(line, "en")
+        assert run.tokenizer().encode(line, "en") == expected
+    found = run.weights()
+    name = "token_embeddings.encoder"
+    assert torch.equal(found[name][:words], wanted.weights()[name][:words])
+    assert torch.equal(found[name][words : words + 3], more)
+    assert torch.equal(found["output_biases.encoder"][words : words + 3], more[:, 0])
+
+
 HEADS = [
     ("XLMForSequenceClassification", "sequence_summary.summary", 3, "classify"),
     ("XLMForTokenClassification", "classifier", 3, "tag"),
