@@ -148,6 +148,12 @@ def _converter(
     for is_of_family, convert in FAMILIES.values():
         if is_of_family(content):
             return convert
+    # The two kinds of files have the same ending.
+    if "dico" in content and "sentences" in content:
+        raise MasscliError(
+            f"{request.path}: holds the text of a corpus, which XLM's preprocess.py wrote, and no model",
+            "name a file that train.py wrote, such as checkpoint.pth",
+        )
     raise MasscliError(
         f"{request.path}: is a checkpoint of an unknown program",
         f"choose one with --family: {', '.join(FAMILIES)}; for a Hugging Face model, name its folder",

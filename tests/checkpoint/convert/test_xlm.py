@@ -625,3 +625,16 @@ def test_options_that_do_not_fit_the_model_are_refused(tmp_path: Path) -> None:
         ImportRequest(path, source="en", target="de"), None, tmp_path / "chosen"
     )
     assert Checkpoint.open(checkpoint).directions == (("en", "de"),)
+
+
+def test_data_of_xlm_is_not_taken_for_a_model(tmp_path: Path) -> None:
+    content = {
+        "dico": argparse.Namespace(id2word={0: "<s>"}),
+        "positions": np.zeros((2, 2), np.int64),
+        "sentences": np.zeros(9, np.uint16),
+        "unk_words": {},
+    }
+    torch.save(content, tmp_path / "train.en.pth", pickle_protocol=4)
+    request = ImportRequest(tmp_path / "train.en.pth")
+    with pytest.raises(MasscliError, match=r"holds the text of a corpus, .*no model"):
+        import_file(request, None, tmp_path / "run")
