@@ -24,6 +24,7 @@ class Stepped:
     step: int
     """Number of updates made since the run began."""
     epoch: int
+    """Number of times that the first stream has been read to its end since the run began."""
     losses: Mapping[str, float]
     """Mean losses: `STREAM.TERM` to nats per target."""
     lr: float

@@ -58,7 +58,6 @@ class Progress:
         self.seconds_before = state.seconds
         self.first_step = state.step + 1
         self.saved_at = state.step
-        self.epoch = 0
         self.epochs_before = 0
         """Number of complete epochs of the first stream before the most recent list of micro-batches."""
         self.epochs_now = 0
@@ -209,7 +208,6 @@ class Trainer:
             progress.grad_norm = self.updater.make_update(
                 planned, prepared, averager, progress.lr
             )
-            progress.epoch = planned[-1].epoch
             self.state.seconds = progress.seconds_before + progress.seconds
             averager.seconds += time.monotonic() - started
             # The first update is reported at once, to show that training works and that a batch fits
@@ -521,7 +519,7 @@ class Trainer:
             warnings = (*warnings, warning)
         event = Stepped(
             step=self.state.step,
-            epoch=progress.epoch,
+            epoch=self._complete_epochs(),
             losses=losses,
             lr=progress.lr,
             grad_norm=progress.grad_norm,

@@ -377,13 +377,28 @@ def test_max_epoch_ends_the_run(toy: Path, tmp_path: Path) -> None:
     assert end(events).reason == "read pairs 3 times"
     one = recipe(toy, tmp_path / "one", *changes, "train.max_epoch=1", streams=PAIRS)
     assert last(tmp_path).state.targets == 3 * sum(e.targets for e in steps(train(one)))
-    assert max(e.epoch for e in steps(events)[:-1]) == 2
+    assert [e.epoch for e in steps(events)][-2:] == [2, 3]
     assert (
         end(
             train(recipe(toy, tmp_path, *changes, "train.max_epoch=3", streams=PAIRS))
         ).step
         == end(events).step
     )
+
+
+def test_the_epoch_in_the_log_is_that_of_the_first_stream(
+    toy: Path, tmp_path: Path
+) -> None:
+    """The second stream has one batch in an epoch, and so is in a later one."""
+    streams = PAIRS | {"one": {**MASS["mass"], "max_examples": 1}}
+    run = recipe(toy, tmp_path, "train.max_update=20", streams=streams)
+    trainer, _ = build(run)
+    epochs = {e.step: e.epoch for e in trainer.run() if isinstance(e, Stepped)}
+    batches = len(trainer.streams["pairs"].sampler.epoch())
+    first, second = (trainer.state.positions[name] for name in streams)
+    assert second.epoch > first.epoch + 1
+    read = (first.epoch * batches + first.batch) // batches
+    assert (epochs[20], max(epochs.values())) == (read, read)
 
 
 @pytest.mark.parametrize("rows", [1, 20, 100])
