@@ -94,8 +94,9 @@ class RunState:
     pending_validation: Literal["", "scheduled", "final"] = ""
     """The validation of these weights that was interrupted by a signal and that a continued run catches
     up on: one that was due, or the extra one at the end of a run. Empty if there is none."""
-    valid_fingerprint: str = ""
-    """Fingerprint of the examples on which --best-checkpoint-metric was last measured; empty if on none."""
+    valid_fingerprints: dict[str, str] = field(default_factory=dict)
+    """Fingerprint of the examples of each split that was validated on last, by the split with which the names
+    of its metrics begin; that of the first split is an empty string."""
     best_score: float | None = None
     """Best value of --best-checkpoint-metric so far; None if no validation has produced one."""
     validations_since_best: int = 0

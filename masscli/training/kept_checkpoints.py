@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from masscli.checkpoint import saving
-from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.training.config import CheckpointConfig
 from masscli.training.validation import lower_is_better
 
@@ -14,28 +12,15 @@ from masscli.training.validation import lower_is_better
 class KeptCheckpoints:
     """Keeps track of the checkpoints in the folder of a run, and removes those that need not be kept.
 
-    `checkpoints` are those that exist when the run begins or continues, by step. `scores` has the value
-    of `config.best_metric` for each checkpoint, or None if it was saved without a validation, or if it was
-    measured on other examples than those of `valid_fingerprint`. All checkpoints are ranked by this metric,
-    even if the run was started with another one.
+    `scores` has the value of `config.best_metric` for each checkpoint by step, or None if there is none that
+    can be compared. Checkpoints are ranked by this metric, even if the run was started with another one.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        config: CheckpointConfig,
-        checkpoints: Mapping[int, Checkpoint] | None = None,
-        valid_fingerprint: str = "",
-    ) -> None:
+    def __init__(self, folder: Path, config: CheckpointConfig) -> None:
         self.folder = folder
         self.config = config
         self.scores: dict[int, float | None] = {}
         self.epoch_ends: set[int] = set()
-        for step, saved in (checkpoints or {}).items():
-            score = None
-            if saved.state.valid_fingerprint in ("", valid_fingerprint):
-                score = saved.metrics.get(config.best_metric)
-            self.add(step, score, saved.state.ends_epoch)
 
     def add(self, step: int, score: float | None, ends_epoch: bool) -> None:
         """Register a checkpoint that was saved after update `step`, with its score or None.

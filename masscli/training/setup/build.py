@@ -43,7 +43,6 @@ from masscli.training.setup.notes import (
     note_best_metric,
     note_data,
     note_export,
-    note_other_examples,
     note_untrained_streams,
     note_waiting_processes,
 )
@@ -55,7 +54,9 @@ from masscli.training.setup.rate_notes import (
 from masscli.training.setup.run_context import RunCheckpoints, RunContext
 from masscli.training.setup.run_folder import (
     check_same_run,
+    comparable_score,
     note_damage,
+    note_other_examples,
     open_checkpoints,
     prepare_folder,
     repair_links,
@@ -141,25 +142,40 @@ def build(
     validator, warnings = build_validator(recipe, objectives, context, framing)
     warnings += note_best_metric(recipe, validator)
     # Without any validation, the scores so far stay what they are.
-    measured_on = state.valid_fingerprint
+    measured_on = state.valid_fingerprints
     if validator:
-        measured_on = context.valid_fingerprint(recipe)
-    notes += note_other_examples(state, measured_on)
-    kept = KeptCheckpoints(
-        folder / "checkpoints", recipe.checkpoint, checkpoints.by_step, measured_on
-    )
+        measured_on = context.valid_fingerprints(recipe)
+    notes += note_other_examples(state, recipe, measured_on)
+    kept = _kept_checkpoints(folder, recipe, checkpoints, measured_on)
     parts = RunParts(recipe, folder, train_step, streams, tokenizer, optimizer, state)
     trainer = Trainer(parts, validator, kept, frozen_rows)
     # The folder is changed last, when no more errors are possible.
     if last is not None and not dry_run:
         repair_links(folder, recipe, last, kept.scores, measured_on)
-    state.valid_fingerprint = measured_on
+    state.valid_fingerprints = measured_on
     if last is not None:
         restore_optimizer_state(
             optimizer, parts.parameter_names, last.optimizer_state()
         )
         _restore_trained_weights(parts, last)
     return trainer, notes + warnings
+
+
+def _kept_checkpoints(
+    folder: Path,
+    recipe: Recipe,
+    checkpoints: RunCheckpoints,
+    measured_on: Mapping[str, str],
+) -> KeptCheckpoints:
+    """Return the object that keeps track of the checkpoints in `folder`, with those that exist already.
+
+    `measured_on` has the fingerprints of the examples to validate on, by split.
+    """
+    kept = KeptCheckpoints(folder / "checkpoints", recipe.checkpoint)
+    for step, saved in checkpoints.by_step.items():
+        score = comparable_score(saved, recipe, measured_on)
+        kept.add(step, score, saved.state.ends_epoch)
+    return kept
 
 
 def _start_process(recipe: Recipe) -> torch.device:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from masscli.checkpoint.checkpoint import RunState
 from masscli.checkpoint.convert.model_config import find_export_obstacle
 from masscli.core import distributed
 from masscli.data.batches.framing import Framing
@@ -85,19 +84,6 @@ def note_waiting_processes(update_freq: int) -> list[str]:
         f"warning: an update of this run has {count} in all, so that some of the "
         f"{processes} processes wait for the others: set --update-freq to a multiple of {processes} (with "
         "--accept-changes if the run goes on)"
-    ]
-
-
-def note_other_examples(state: RunState, valid_fingerprint: str) -> list[str]:
-    """Return a note if a continued run is validated on other examples than so far; else an empty list.
-
-    `state` is that of its last checkpoint, and `valid_fingerprint` that of the examples from now on.
-    """
-    if state.best_score is None or state.valid_fingerprint in ("", valid_fingerprint):
-        return []
-    return [
-        "validation is on other examples than so far, whose scores do not count any more for the best "
-        "checkpoint and --patience"
     ]
 
 

@@ -147,19 +147,22 @@ class RunContext:
             json.dumps([main, sorted(others.items())]).encode()
         ).hexdigest()
 
-    def valid_fingerprint(self, recipe: Recipe) -> str:
-        """Return a hash of the examples on which --best-checkpoint-metric is measured.
+    def valid_fingerprints(self, recipe: Recipe) -> dict[str, str]:
+        """Return a hash of the examples of each split to validate on, as in `RunState.valid_fingerprints`.
 
-        Scores of checkpoints can be compared only if it is the same.
+        Only scores on the same examples can be compared.
         """
-        valid = recipe.valid
-        split, *others = valid.valid_subset
-        # The metrics of further splits begin with the name of the split.
-        prefix, _, _ = recipe.checkpoint.best_metric.partition(".")
-        if prefix in others:
-            split = prefix
-        examples = [self.data_fingerprint(recipe.stream, split), valid.max_valid_rows]
-        return hashlib.sha256(json.dumps(examples).encode()).hexdigest()
+        first, *others = recipe.valid.valid_subset
+        fingerprints = {}
+        for prefix, split in {"": first, **{name: name for name in others}}.items():
+            examples = [
+                self.data_fingerprint(recipe.stream, split),
+                recipe.valid.max_valid_rows,
+            ]
+            fingerprints[prefix] = hashlib.sha256(
+                json.dumps(examples).encode()
+            ).hexdigest()
+        return fingerprints
 
 
 def _open_data(data_dir: Path, verify: bool) -> DataFolder:

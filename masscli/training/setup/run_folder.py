@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from masscli.checkpoint import saving
-from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.checkpoint.checkpoint import Checkpoint, RunState
 from masscli.core import distributed
 from masscli.core.config import to_dict
 from masscli.core.errors import MasscliError, cannot_be_written
@@ -189,28 +189,68 @@ def check_same_run(
     return []
 
 
+def is_on_other_examples(
+    state: RunState, recipe: Recipe, measured_on: Mapping[str, str]
+) -> bool:
+    """Return whether scores of --best-checkpoint-metric in a checkpoint are of other examples than new ones.
+
+    `state` is that of the checkpoint, and `measured_on` has the fingerprints of the examples from now on, as
+    in `RunState.valid_fingerprints`. Nothing is known of a checkpoint without any validation.
+    """
+    # The metrics of further splits begin with the name of the split.
+    prefix, _, _ = recipe.checkpoint.best_metric.partition(".")
+    if prefix not in measured_on:
+        prefix = ""
+    before = state.valid_fingerprints.get(prefix)
+    return before is not None and before != measured_on.get(prefix)
+
+
+def note_other_examples(
+    state: RunState, recipe: Recipe, measured_on: Mapping[str, str]
+) -> list[str]:
+    """Return a note if a run with a best score is validated on other examples from now on; else nothing.
+
+    `measured_on` is as for `is_on_other_examples`.
+    """
+    if state.best_score is None or not is_on_other_examples(state, recipe, measured_on):
+        return []
+    return [
+        "validation is on other examples than so far, whose scores do not count any more for the best "
+        "checkpoint and --patience"
+    ]
+
+
+def comparable_score(
+    saved: Checkpoint, recipe: Recipe, measured_on: Mapping[str, str]
+) -> float | None:
+    """Return the value of --best-checkpoint-metric of a checkpoint, if new scores can be compared with it.
+
+    Otherwise None is returned. `measured_on` is as for `is_on_other_examples`.
+    """
+    if is_on_other_examples(saved.state, recipe, measured_on):
+        return None
+    return saved.metrics.get(recipe.checkpoint.best_metric)
+
+
 def repair_links(
     save_dir: Path,
     recipe: Recipe,
     last: Checkpoint,
     scores: Mapping[int, float | None],
-    valid_fingerprint: str,
+    measured_on: Mapping[str, str],
 ) -> None:
     """Update the links `last` and `best` of a run, in case it was killed between a save and the links.
 
     `last` is the checkpoint to continue from. `scores` are the values of --best-checkpoint-metric by
-    step, on the examples of `valid_fingerprint`. If the run had another metric or other examples before,
-    the best score in `last.state` is replaced by the best of these, and the counts of validations without a
-    better score are reset.
+    step, on the examples of `measured_on` (see `is_on_other_examples`). If the run had another metric or
+    other examples before, the best score in `last.state` is replaced by the best of these, and the counts of
+    validations without a better score are reset.
     """
     metric = recipe.checkpoint.best_metric
     ranked = saving.rank_steps(scores, lower_is_better(metric))
-    is_comparable = (
-        metric == last.recipe.checkpoint.best_metric
-        and last.state.valid_fingerprint in ("", valid_fingerprint)
-    )
+    is_another_metric = metric != last.recipe.checkpoint.best_metric
     # The stored best score is of another measurement, so patience is reset.
-    if not is_comparable:
+    if is_another_metric or is_on_other_examples(last.state, recipe, measured_on):
         last.state.best_score = scores[ranked[0]] if ranked else None
         last.state.validations_since_best = 0
         last.state.plateau_best = None
