@@ -132,8 +132,16 @@ class RunState:
     fields of `GenerationConfig`, by field, written as on the command line."""
     attribution: tuple[str, ...] = ()
     """Lines about the origin and the license of imported weights, as far as their folder states them."""
+    began_with_import: bool = False
+    """Whether the weights that the run began with were imported, or came from a run of which this is true."""
     cpu_precision: Literal["", "bf16", "fp32"] = ""
     """The precision that `--precision auto` chose on a CPU; empty if it has not chosen one."""
+
+    @property
+    def has_imported_weights(self) -> bool:
+        """Whether the weights were imported, or trained from imported ones, in this run or an earlier one."""
+        # Only an import makes a checkpoint without any update.
+        return self.step == 0 or self.began_with_import
 
 
 @dataclass(frozen=True)

@@ -44,8 +44,8 @@ class OptimConfig:
     adamw_bert with a trust ratio for each layer. adafactor: factored second moments, which need very
     little memory, and no first moment."""
     lr: float | None = None
-    """Peak learning rate (default: 5e-4 for a model width of 512, 7.5e-5 with imported weights, and inversely
-    proportional to the width)."""
+    """Peak learning rate (default: 5e-4 for a model width of 512, 7.5e-5 with weights that were imported or
+    trained from imported ones, and inversely proportional to the width)."""
     lr_scheduler: Literal[
         "inverse_sqrt",
         "linear",

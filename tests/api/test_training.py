@@ -212,3 +212,10 @@ def test_imported_weights_get_a_lower_learning_rate(toy: Path, tmp_path: Path) -
     assert rate("own") == pytest.approx(5e-4 * 512 / 16)
     assert rate("imported") == pytest.approx(5e-5 * 768 / 16)
     assert rate("imported", lr=0.25) == 0.25
+
+    # Such as an encoder that first learns from text of its domain, and then a task.
+    options = small_run(toy, tmp_path / "adapted") | {
+        "init_from": str(tmp_path / "imported")
+    }
+    list(masscli.pretrain(masscli.compose_recipe(options, objective="mass")))
+    assert rate("adapted") == rate("imported")

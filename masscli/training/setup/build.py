@@ -225,6 +225,7 @@ def _run_state(
             initial = context.open_checkpoint(recipe.init_from)
             state.generation = initial.state.generation
             state.attribution = initial.state.attribution
+            state.began_with_import = initial.state.has_imported_weights
             state.initial_ids = initial.tokenizer().vocab.size
             state.initial_languages = len(initial.state.languages)
     # Both fingerprints have been compared with those of the last checkpoint, or are new.

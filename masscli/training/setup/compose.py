@@ -208,12 +208,11 @@ def _with_learning_rate(
 
     Values that the user gives come first, then those of the run to be continued (`last` is its checkpoint),
     then the defaults. The default rate is inversely proportional to the width of the model (Yang et al. 2022,
-    Tensor Programs V), and lower if the initial weights, those of `initial`, were imported. A continued run
-    keeps its values, so that they do not change with --max-update.
+    Tensor Programs V), and lower if the initial weights, those of `initial`, were imported or trained from
+    imported ones. A continued run keeps its values, so that they do not change with --max-update.
     """
     default = DEFAULT_LR
-    # Only an import makes a checkpoint without any update.
-    if initial is not None and initial.state.step == 0:
+    if initial is not None and initial.state.has_imported_weights:
         default = DEFAULT_LR_IMPORTED
     stored = OptimConfig()
     if last is not None:
