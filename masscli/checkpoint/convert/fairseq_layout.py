@@ -291,8 +291,13 @@ def _keep(table: TensorTable, prefixes: tuple[str, ...]) -> list[str]:
 
 
 def _drop_heads(table: TensorTable) -> list[str]:
-    """Drop classification heads from `table`; return a list with a note that names them, or an empty list."""
+    """Drop classification heads from `table`; return notes that name them and say why, or an empty list."""
     heads = [name for name in table.names() if name.startswith("classification_heads.")]
     for name in heads:
         table.drop(name)
-    return [f"left behind: {', '.join(sorted(heads))}"] if heads else []
+    if not heads:
+        return []
+    return [
+        "the head of its task is not imported: the file does not name its labels",
+        f"left behind: {', '.join(sorted(heads))}",
+    ]

@@ -80,6 +80,10 @@ PAIR_FORMATS: Mapping[str, PairFormatName] = {
 }
 """How the classes of tokenizers that put special tokens around texts join two texts, see --pair-format."""
 
+_ONLY_IN_PYTHON = ("BertJapaneseTokenizer", "BertweetTokenizer", "PhobertTokenizer")
+"""Classes of tokenizers of these families' models that the library has in Python alone, without a
+tokenizer.json."""
+
 _WITHOUT_FRAME = ("GPT2Tokenizer", "OpenAIGPTTokenizer")
 """Classes of tokenizers of language models, whose texts have no special tokens around them."""
 
@@ -257,9 +261,12 @@ def _read_published(files: TokenizerFiles, vocab_size: int) -> PublishedVocabula
         return reader(files, vocab_size)
     except UnreadableError as error:
         if not files.content:
+            hint = "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER) writes one"
+            if files.class_name in _ONLY_IN_PYTHON:
+                hint = "this class cannot write one: the model cannot be imported with its tokenizer"
             raise MasscliError(
                 f"{files.folder / SETTINGS}: {error}, and there is no {TOKENIZER} to read it from",
-                "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER) writes one",
+                hint,
             ) from None
         return _read_through_library(files, vocab_size, str(error))
 

@@ -817,13 +817,16 @@ def test_settings_that_are_not_imported_are_reported(
         task="my_own",
     )
     content = torch.load(path, weights_only=False)
-    content["extra_state"] = {"ema": content["model"]}
+    content["extra_state"] = {"ema": dict(content["model"])}
+    content["model"]["classification_heads.mnli.dense.bias"] = torch.zeros(3)
     torch.save(content, path)
     _, notes = import_file(ImportRequest(path), None, tmp_path / "run")
     for part in (
         "layer drop (--encoder-layerdrop 0.2)",
         "fairseq computes with weights that are rounded to 8 bits (--quant-noise-scalar 0.5)",
         "left behind: the average of the weights",
+        "the head of its task is not imported: the file does not name its labels",
+        "left behind: classification_heads.mnli.dense.bias",
         "the task my_own is not one of fairseq",
     ):
         assert any(note.startswith(part) for note in notes)

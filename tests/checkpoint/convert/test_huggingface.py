@@ -584,10 +584,15 @@ def test_settings_that_no_reader_knows_and_tokens_without_tokenizer_json(
         (tmp_path / "tokenizer_config.json").write_text(
             json.dumps({"tokenizer_class": "BertTokenizer"} | settings)
         )
-        assert error_of(lambda: import_run(tmp_path, tmp_path / "no")) == (
-            f"{tmp_path / 'tokenizer_config.json'}: {reason}, and there is no tokenizer.json to read it from",
-            hint,
+        message, given = error_of(lambda: import_run(tmp_path, tmp_path / "no"))
+        assert message == (
+            f"{tmp_path / 'tokenizer_config.json'}: {reason}, and there is no tokenizer.json to read it from"
         )
+        # The library has no fast version of BERT's tokenizer for Japanese.
+        if "Japanese" in reason:
+            assert given is not None and given.startswith("this class cannot write one")
+        else:
+            assert given == hint
     (tmp_path / "tokenizer_config.json").write_text(
         '{"tokenizer_class": "BertTokenizer"}'
     )
