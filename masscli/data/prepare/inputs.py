@@ -471,6 +471,12 @@ def _no_file(option: str, path: Path) -> MasscliError:
 def _missing_file(prefix: Path, language: str) -> MasscliError:
     """Return the error that a file of aligned text is missing; the caller raises it."""
     path = prefix.with_name(f"{prefix.name}.{language}")
+    if path.exists():
+        kind = "a folder" if path.is_dir() else "a pipe or a device"
+        return MasscliError(
+            f"{path}: is {kind}, but text is read more than once from files",
+            "files are named PREFIX.LANG; write the text of a pipe to one first",
+        )
     return MasscliError(
         f"{path}: no such file (nor .gz, .xz, .zst)",
         f"files are named PREFIX.LANG; {missing_file_hint(path)}",

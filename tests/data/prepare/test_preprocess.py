@@ -909,6 +909,21 @@ def test_missing_files(text: Path) -> None:
     )
 
 
+def test_what_is_no_file_is_not_called_missing(text: Path) -> None:
+    path = text / "train.de"
+    path.unlink()
+    path.mkdir()
+    advice = "files are named PREFIX.LANG; write the text of a pipe to one first"
+    message = f"{path}: is a folder, but text is read more than once from files"
+    assert fails(config(text)) == (message, advice)
+    path.rmdir()
+    os.mkfifo(path)
+    message = (
+        f"{path}: is a pipe or a device, but text is read more than once from files"
+    )
+    assert fails(config(text)) == (message, advice)
+
+
 def test_empty_and_blank_files(text: Path) -> None:
     save(text / "blank.en", ["", " "])
     assert (
