@@ -496,7 +496,7 @@ def test_results_that_cannot_be_written_are_not_a_success() -> None:
         )
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
-        "error: No space left on device",
+        "error: standard output: cannot be written (No space left on device)",
         "hint: make room, then run the same command again",
     ]
 
