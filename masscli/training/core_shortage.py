@@ -1,4 +1,4 @@
-"""Notice that other programs use the cores on which a run computes.
+"""Notice that other processes use the cores on which a run computes.
 
 PyTorch's threads share each operation and wait for the last of them. Beside a busy program there is always
 one that has no core, so that two threads are slower than one (docs/results/speed.md#beside-other-programs).
@@ -58,8 +58,8 @@ class CoreShortage:
         self._warned = True
         fewer = max(1, threads - math.ceil(lacking))
         return (
-            f"other programs use cores that this run's {threads} threads need, and the threads wait for each "
-            f"other: stop the run, and repeat the command with --threads {fewer} (for {seconds:.0f} s, "
+            f"other processes use cores that this run's {threads} threads need, and the threads wait for "
+            f"each other: stop the run, and repeat the command with --threads {fewer} (for {seconds:.0f} s, "
             f"{lacking:.1f} cores were lacking)"
         )
 

@@ -56,7 +56,7 @@ def test_a_run_that_lacks_cores_is_warned_once(clock: Clock, waits: Waits) -> No
     clock(6)
     waits(t1=102, t2=52, t3=0.8)
     assert shortage.warning() == (
-        "other programs use cores that this run's 2 threads need, and the threads wait for each other: "
+        "other processes use cores that this run's 2 threads need, and the threads wait for each other: "
         "stop the run, and repeat the command with --threads 1 (for 6 s, 0.8 cores were lacking)"
     )
     clock(100)
