@@ -160,7 +160,7 @@ def _read_head(
         if theirs not in taken
     }
     return ImportedHead(
-        objective, head, model, rest, unread, [_note(name, objective, published)]
+        objective, head, model, rest, unread, _notes(name, objective, published)
     )
 
 
@@ -358,8 +358,8 @@ def _usual_format(published: Published) -> PairFormatName:
     return PAIR_FORMATS[published.family.tokenizer_class]
 
 
-def _note(name: str, objective: Mapping[str, Any], published: Published) -> str:
-    """Return the note on an imported head, of the class `name`, with the options `objective`."""
+def _notes(name: str, objective: Mapping[str, Any], published: Published) -> list[str]:
+    """Return the notes on an imported head, of the class `name`, with the options `objective`."""
     note = f"{name}: a model of --task {objective['name']}"
     if "labels" in objective:
         labels = [one_line(label) for label in objective["labels"]]
@@ -370,4 +370,9 @@ def _note(name: str, objective: Mapping[str, Any], published: Published) -> str:
     )
     if published.vocabulary.pair_format is None:
         note += ", since its tokenizer does not say how it joins two texts"
-    return note
+    if not published.vocabulary.cuts_start:
+        return [note]
+    return [
+        note,
+        "its tokenizer cuts off the start of a text that is too long (truncation_side), and masscli the end",
+    ]

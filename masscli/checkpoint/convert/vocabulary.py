@@ -98,6 +98,8 @@ class ImportedVocabulary:
     """How its tokenizer joins two texts; None if nothing says so."""
     max_length: int | None = None
     """The length to which its tokenizer truncates texts, in tokens; None if nothing says so."""
+    cuts_start: bool = False
+    """Whether its tokenizer cuts off the start of a long text instead of its end."""
 
 
 def read_vocabulary(
@@ -146,7 +148,14 @@ def _imported_vocabulary(
 ) -> ImportedVocabulary:
     """Return an imported vocabulary, with what its files say about pairs of texts and their length."""
     max_length = read_max_length(files.settings)
-    return ImportedVocabulary(tokenizer, notes, _pair_format(files), max_length)
+    return ImportedVocabulary(
+        tokenizer, notes, _pair_format(files), max_length, cuts_start(files.settings)
+    )
+
+
+def cuts_start(settings: Mapping[str, Any]) -> bool:
+    """Return whether a tokenizer cuts off the start of a text, from the content of tokenizer_config.json."""
+    return settings.get("truncation_side") == "left"
 
 
 def read_max_length(settings: Mapping[str, Any]) -> int | None:

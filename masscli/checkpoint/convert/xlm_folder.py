@@ -41,6 +41,7 @@ from masscli.checkpoint.convert.tokenizer_files import added_words
 from masscli.checkpoint.convert.vocabulary import (
     PAIR_FORMATS,
     ImportedVocabulary,
+    cuts_start,
     read_max_length,
 )
 from masscli.checkpoint.convert.xlm import EOS_ID, convert_xlm
@@ -189,6 +190,7 @@ def _with_head(
     `heads` are all tensors in `folder` but those of the model below, and `language` is that of the task's
     texts. Raises MasscliError if a part of the head is missing or of another size.
     """
+    settings = read_json_if_present(folder / SETTINGS)
     published = Published(
         family=XLM,
         config=config,
@@ -200,7 +202,8 @@ def _with_head(
             model.tokenizer,
             [],
             PAIR_FORMATS[XLM.tokenizer_class],
-            read_max_length(read_json_if_present(folder / SETTINGS)),
+            read_max_length(settings),
+            cuts_start(settings),
         ),
         language=language,
         config_path=folder / CONFIG,

@@ -221,6 +221,18 @@ def test_why_a_class_is_not_imported(name: str, reason: str) -> None:
     assert reason in str(why_not_imported(name))
 
 
+def test_a_tokenizer_that_cuts_off_the_start_is_named(tmp_path: Path) -> None:
+    for side in ("left", "right"):
+        write_head(tmp_path / side, TEXTS, with_head(3), id2label=LABELS)
+        settings = {"tokenizer_class": "BertTokenizer", "truncation_side": side}
+        (tmp_path / side / "tokenizer_config.json").write_text(json.dumps(settings))
+        _, notes = import_folder(
+            tmp_path / side, tmp_path / f"{side}.run", ("en",), False
+        )
+        is_named = any("cuts off the start of a text" in note for note in notes)
+        assert is_named == (side == "left")
+
+
 def test_heads_that_the_class_does_not_have(tmp_path: Path) -> None:
     def note(name: str, weights: Tensors) -> str:
         write_head(tmp_path / name, TEXTS, weights, id2label=LABELS)
