@@ -131,7 +131,7 @@ def _read_head(
     such head, and MasscliError as `read_task_head` does.
     """
     if suffix is None:
-        raise _LeftBehindError(_why_unknown(published.config))
+        raise _LeftBehindError(_why_unknown(published))
     found = head_class(published.family, suffix)
     assert found is not None
     name = class_name(published.family, suffix)
@@ -164,15 +164,20 @@ def _read_head(
     )
 
 
-def _why_unknown(config: Mapping[str, Any]) -> str:
-    """Return why the head of a model with this config.json is not one that masscli knows, as a clause."""
+def _why_unknown(published: Published) -> str:
+    """Return why the head of a model is not one that masscli knows, by its config.json, as a clause."""
+    config, family = published.config, published.family
     named = config.get("architectures")
     if isinstance(named, list) and named:
         reason = why_not_imported(str(named[0]))
         if reason is not None:
             return f"that of {named[0]} {reason}"
     spelled = repr(named) if "architectures" in config else "missing"
-    return f"architectures in config.json is {spelled}, no class with a head that masscli knows"
+    reason = f"architectures in config.json is {spelled}, no class with a head that masscli knows"
+    if head_class(family, TEXTS) is None:
+        return reason
+    example = class_name(family, TEXTS)
+    return f"{reason}; if the head is that of {example} or another one, name the class there"
 
 
 def _without_unread_parts(

@@ -175,7 +175,10 @@ def test_task_heads_are_not_imported_and_buffers_are_not_weights(
                                  "bert.embeddings.position_ids": torch.arange(P)[None]}  # fmt: skip
     write(tmp_path, "bert", weights)
     _, notes = import_folder(tmp_path, tmp_path / "run", ("en",), False)
-    reason = "architectures in config.json is missing, no class with a head that masscli knows"
+    reason = (
+        "architectures in config.json is missing, no class with a head that masscli knows; if the head is "
+        "that of BertForSequenceClassification or another one, name the class there"
+    )
     assert f"the head of its task is not imported: {reason}" in notes
     assert notes[-1] == "left behind: classifier.bias, classifier.weight"
 

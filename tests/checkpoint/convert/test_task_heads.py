@@ -188,7 +188,8 @@ def test_words_are_tagged_up_to_the_length_of_the_tokenizer(
             "Nothing",
             3,
             {},
-            "architectures in config.json is ['BertForNothing'], no class with a head that masscli knows",
+            "architectures in config.json is ['BertForNothing'], no class with a head that masscli knows; "
+            "if the head is that of BertForSequenceClassification or another one, name the class there",
         ),
         (TEXTS, 3, {"max_position_embeddings": 7}, "it reads 7 tokens, and masscli at least 8"),
     ],
