@@ -10,7 +10,7 @@ otherwise at white space. These files do not say how the training text was prepr
 
 A folder contains config.json, model.safetensors and the vocabulary. The supported families are BERT,
 DistilBERT, RoBERTa, XLM-R, CamemBERT, ALBERT, ELECTRA, XLM, GPT and GPT-2, and as encoder-decoders
-BART, mBART, Marian (OPUS-MT), M2M100, NLLB and Pegasus. Ids are those of the published tokenizer; a
+BART, mBART, Marian (OPUS-MT), M2M100, NLLB, Pegasus and FSMT. Ids are those of the published tokenizer; a
 tokenizer that only tokenizer.json describes is read with Hugging Face's tokenizers (pip install
 'masscli[hf]'). Missing weights are initialized at random and named. Heads of classifiers, taggers,
 SQuAD and multiple choice are imported for `masscli predict`; a note says why another one is not.
