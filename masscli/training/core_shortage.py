@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from masscli.core import distributed
+from masscli.core.processors import usable_cores
 
 THREADS_FOLDER = Path("/proc/self/task")
 """The folder in which Linux has a folder for each thread of this process, by its number. The file `schedstat`
@@ -27,8 +28,9 @@ two."""
 class CoreShortage:
     """Measures how many cores the threads of this process lack, and returns one warning at most.
 
-    Nothing is measured on a GPU, with one thread, in a run of several processes, or where the system does not
-    say how long threads wait (anywhere but on Linux).
+    Nothing is measured on a GPU, with one thread, in a run of several processes, with more threads than cores
+    (precision.py warns of those), or where the system does not say how long threads wait (anywhere but on
+    Linux).
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -47,6 +49,9 @@ class CoreShortage:
             return None
         threads = torch.get_num_threads()
         if self._device.type != "cpu" or threads == 1 or distributed.world_size > 1:
+            return None
+        # Then threads wait for each other's cores, even if no other process uses any.
+        if threads > usable_cores():
             return None
         before, self._waited = self._waited, _seconds_waited()
         self._began += seconds

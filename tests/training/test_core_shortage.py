@@ -23,10 +23,11 @@ Waits = Callable[..., None]
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Two threads, and a function that sets the time in seconds."""
+    """Two threads on 16 cores, and a function that sets the time in seconds."""
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(core_shortage, "usable_cores", lambda: 16)
 
     def set_time(seconds: float) -> None:
         now[0] = seconds
@@ -107,6 +108,9 @@ def test_other_runs_get_no_warning(
     with monkeypatch.context() as patch:
         patch.setattr(torch, "get_num_threads", lambda: 1)
         assert runs[0].warning() is None, "there cannot be fewer threads"
+    with monkeypatch.context() as patch:
+        patch.setattr(core_shortage, "usable_cores", lambda: 1)
+        assert runs[0].warning() is None, "its own threads use the core, and it is said"
     with monkeypatch.context() as patch:
         patch.setattr(core_shortage, "THREADS_FOLDER", tmp_path / "none")
         assert runs[0].warning() is None, "a system that does not say it"
