@@ -7,6 +7,7 @@ of questions says that it is of version 2, or if a question has no answer.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -62,9 +63,10 @@ def score_squad(
             missing_is_wrong,
         )
         if not is_clear:
-            _warn_of_other_rules(
-                reference, questions, answers, missing_is_wrong, values
+            others = evaluate_squad(
+                questions, answers, v2=True, missing_is_wrong=missing_is_wrong
             )
+            _warn_of_other_rules(reference, path, values, others)
         scores[str(path)] = [
             Score(name, values[name], signature) for name in ("exact", "f1")
         ]
@@ -81,7 +83,8 @@ def score_squad(
 def _read_questions(path: Path) -> tuple[list[Question], bool, bool]:
     """Return the questions of a file, whether the rules of 2.0 are used, and whether this is clear.
 
-    It is not if the file names no version and all its questions have answers.
+    It is not if the file does not say that it is of version 1 or 2, and all its questions have answers. Some
+    files have a name before the number, such as "SQuAD2.0".
     """
     # Imported only now, because other metrics do not need it.
     from masscli.data.formats.squad import read_squad_to_score
@@ -91,26 +94,28 @@ def _read_questions(path: Path) -> tuple[list[Question], bool, bool]:
     for record in records:
         questions.append(Question(record.texts["id"], tuple(record.lists["answers"])))
     has_unanswerable = any(record.numbers["impossible"][0] for record in records)
-    is_v2 = has_unanswerable or stated_version.lower().lstrip("v").startswith("2")
-    return questions, is_v2, is_v2 or bool(stated_version)
+    number = re.search("[0-9]+", stated_version)
+    version = "" if number is None else number[0]
+    is_v2 = has_unanswerable or version == "2"
+    return questions, is_v2, is_v2 or version == "1"
 
 
 def _warn_of_other_rules(
     reference: Path,
-    questions: Sequence[Question],
-    answers: Mapping[str, str],
-    missing_is_wrong: bool,
+    path: Path,
     values: Mapping[str, float],
+    others: Mapping[str, float],
 ) -> None:
-    """Print a warning if the rules of SQuAD 2.0 give other scores than `values`, which are those of 1.1."""
-    others = evaluate_squad(
-        questions, answers, v2=True, missing_is_wrong=missing_is_wrong
-    )
+    """Print a warning if the rules of SQuAD 2.0 give the answers in `path` other scores than those of 1.1.
+
+    The former are `others`, and the latter `values`.
+    """
     if any(others[name] != values[name] for name in ("exact", "f1")):
         print(
             f"warning: {reference} does not say which version of SQuAD it is, and each of its questions has "
-            f"an answer, so that the rules of 1.1 are used; those of 2.0 give exact = {others['exact']:.2f}, "
-            f'f1 = {others["f1"]:.2f} (a file with "version": "v2.0" beside "data" is scored by them)',
+            f"an answer, so that the rules of 1.1 are used; those of 2.0 give {path} exact = "
+            f"{others['exact']:.2f}, f1 = {others['f1']:.2f} "
+            '(a file with "version": "v2.0" beside "data" is scored by them)',
             file=sys.stderr,
         )
 
