@@ -115,8 +115,6 @@ def _path_of_scripts() -> str:
     program = Path(sys.argv[0])
     # `python -m masscli` has no path of its own.
     if program.name != "masscli":
-        if shutil.which("masscli") is not None:
-            return search_path
         program = Path(sysconfig.get_path("scripts"), "masscli")
     if not program.is_file():
         return search_path

@@ -103,7 +103,7 @@ def test_a_copied_recipe_is_run_by_its_folder(
 def test_scripts_run_the_masscli_that_runs_the_recipe(
     started: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It need not be on the PATH, as in a virtual environment that is not activated."""
+    """It need not be on the PATH, as in an environment that is not activated, and another one may be."""
     program = Path(sys.executable).parent / "masscli"
     name = Path("masscli/__main__.py")
     if started == "masscli":
@@ -112,7 +112,11 @@ def test_scripts_run_the_masscli_that_runs_the_recipe(
         program.write_text("#!/bin/sh\n")
         program.chmod(0o755)
     monkeypatch.setattr(sys, "argv", [str(name)])
-    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    other = tmp_path / "other" / "masscli"
+    other.parent.mkdir()
+    other.write_text("#!/bin/sh\n")
+    other.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{other.parent}:/usr/bin:/bin")
     folder, output = tmp_path / "recipe", tmp_path / "out"
     folder.mkdir()
     (folder / "README.md").write_text("# Title\n")
