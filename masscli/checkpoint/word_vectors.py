@@ -113,8 +113,9 @@ def _read(
         is_header = number == 1 and len(values) == 1
         if is_header:
             continue
-        # If the vectors before have the right width, what is too much belongs to the word.
-        if has_width and len(values) > size:
+        # If the vectors before have the right width, words among the numbers belong to the word.
+        surplus = values[:-size] if has_width else []
+        if any(text and not _is_number(text) for text in surplus):
             continue
         has_width = True
         if len(values) != size:
@@ -138,3 +139,12 @@ def _read(
                 "leave the word out",
             )
     return vectors
+
+
+def _is_number(text: str) -> bool:
+    """Return whether a text is a number, as in a file of vectors."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -348,6 +348,14 @@ def test_word_vectors_of_words_with_spaces_are_passed_over(
             "{path}:1: a vector of 20 numbers, the embeddings have a width of 16",
         ),
         (
+            f"qqq {' '.join(['1'] * 16)}\nqqqq {' '.join(['1'] * 20)}\n",
+            "{path}:2: a vector of 20 numbers, the embeddings have a width of 16",
+        ),
+        (
+            f"qqq {' '.join(['1'] * 16)}\nqqqq {'  '.join(['1'] * 16)}\n",
+            "{path}:2: a vector of 31 numbers, the embeddings have a width of 16",
+        ),
+        (
             f"qqq {' '.join(['1'] * 16)}\nqqqq 1 2\n",
             "{path}:2: a vector of 2 numbers, the embeddings have a width of 16",
         ),
