@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from masscli.core.digits import parse_number
 from masscli.core.errors import MasscliError
 from masscli.data.storage.data_folder import DataFolder
 from masscli.models.transformer import Transformer
@@ -115,7 +116,7 @@ def _read(
             continue
         # If the vectors before have the right width, words among the numbers belong to the word.
         surplus = values[:-size] if has_width else []
-        if any(text and not _is_number(text) for text in surplus):
+        if any(text and parse_number(text) is None for text in surplus):
             continue
         has_width = True
         if len(values) != size:
@@ -139,12 +140,3 @@ def _read(
                 "leave the word out",
             )
     return vectors
-
-
-def _is_number(text: str) -> bool:
-    """Return whether a text is a number, as in a file of vectors."""
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
