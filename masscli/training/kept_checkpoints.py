@@ -38,7 +38,19 @@ class KeptCheckpoints:
         kept = {*sorted(self.scores)[-config.keep_last :], *ranked[: config.keep_best]}
         if config.keep_last_epochs:
             kept |= {*sorted(self.epoch_ends)[-config.keep_last_epochs :]}
+        # Until there is a score to compare, the best checkpoint is that by other examples or another metric.
+        if not ranked:
+            kept |= self._linked_as_best()
         return [step for step in sorted(self.scores) if step not in kept]
+
+    def _linked_as_best(self) -> set[int]:
+        """Return the step of the checkpoint that the link `best` points to; the set is empty without one."""
+        best = self.folder / "best"
+        if not best.is_symlink():
+            return set()
+        return {
+            step for step in self.scores if best.readlink().name == f"step-{step:07d}"
+        }
 
     def prune(self) -> None:
         """Delete the checkpoints that need not be kept, and the optimizer state of older ones, from disk.

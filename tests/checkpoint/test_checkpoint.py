@@ -186,6 +186,27 @@ def test_a_full_disk_prevents_the_save_and_nothing_else(
 # -- what is kept --------------------------------------------------------------------------------------------------------------------------
 
 
+def test_the_best_checkpoint_is_kept_until_there_is_another_one(
+    toy: Path, tmp_path: Path
+) -> None:
+    """A run that goes on with other validation examples, or another metric, has no score to compare at first."""
+    still = ("optim.lr=1e-30", "optim.warmup_init_lr=0")
+    every = ("checkpoint.keep_last=1", "checkpoint.save_interval_updates=2")
+
+    def train_until(update: int, *changes: str) -> tuple[int, list[int]]:
+        train(
+            recipe(
+                toy, tmp_path, *still, *every, f"train.max_update={update}", *changes
+            )
+        )
+        return Checkpoint.open(tmp_path).state.step, [*saved_checkpoints(tmp_path)]
+
+    assert train_until(6) == (2, [2, 6])
+    later = ("valid.max_valid_rows=2", "valid.validate_after_updates=9")
+    assert train_until(8, *later) == (2, [2, 8])
+    assert train_until(10, *later) == (10, [10])
+
+
 def test_the_latest_and_the_best_are_kept() -> None:
     kept = {1: 5.0, 2: 3.0, 3: 4.0, 4: None, 5: 3.0, 6: 6.0}
     assert rank_steps(kept, lower_is_better=True) == [2, 5, 3, 1, 6]
