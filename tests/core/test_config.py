@@ -516,3 +516,5 @@ def test_a_word_that_begins_several_names_is_told_all_of_them() -> None:
     known = ["loss_weight", "dataset", "data_dir"]
     assert suggest("data", known) == ", did you mean 'dataset' or 'data_dir'?"
     assert suggest("dataste", known) == ", did you mean 'dataset'?"
+    assert suggest("d", known) == ", did you mean 'data_dir' or 'dataset'?", "unlike"
+    assert suggest("", known) == " (known: data_dir, dataset, loss_weight)"

@@ -65,12 +65,12 @@ def suggest(word: str, known: Sequence[str]) -> str:
     """Return the end of an error message about an unknown word.
 
     It names the most similar known word and those that the unknown word begins, or lists all known words if
-    none is similar.
+    there are none.
     """
-    close_matches = difflib.get_close_matches(word, known, n=1)
-    if not close_matches:
-        return f" (known: {', '.join(sorted(known))})"
     # Such as data, which may be short for data_dir and for dataset.
-    longer = [name for name in sorted(known) if name.startswith(word)]
+    longer = [name for name in sorted(known) if word and name.startswith(word)]
+    close_matches = difflib.get_close_matches(word, known, n=1)
     meant = dict.fromkeys([*close_matches, *longer])
+    if not meant:
+        return f" (known: {', '.join(sorted(known))})"
     return f", did you mean {' or '.join(map(repr, meant))}?"
