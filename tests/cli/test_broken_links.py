@@ -77,3 +77,15 @@ def test_a_model_folder_with_a_broken_link_is_refused(
         f"error: model/{name}: no such file\nhint: model/{name} is a link to ../../blobs/0123, which does not exist; "
         "`cp -rL` copies the files in place of links\n"
     )
+
+
+def test_the_lock_of_an_editor_is_no_part_of_a_model(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("model").mkdir()
+    (Path("model") / ".#config.json").symlink_to("me@host.1")
+    assert masscli(["import", "model", "--output", "new"]) == 2
+    assert (
+        capsys.readouterr().err.splitlines()[0]
+        == "error: model/config.json: no such file"
+    )

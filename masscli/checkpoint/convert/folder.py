@@ -45,7 +45,8 @@ def refuse_broken_links(folder: Path) -> None:
     """
     for path in sorted(folder.iterdir()):
         broken_link = broken_link_hint(path)
-        if broken_link is not None:
+        # An editor's lock on an open file is a hidden link to no file.
+        if broken_link is not None and not path.name.startswith("."):
             raise MasscliError(
                 f"{path}: no such file",
                 f"{broken_link}; `cp -rL` copies the files in place of links",
