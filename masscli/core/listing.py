@@ -13,8 +13,11 @@ def list_some(names: Sequence[object], most: int, separator: str = ", ") -> str:
     return f"{listed} and {len(names) - most} more"
 
 
-def count_of(number: int, noun: str) -> str:
-    """Return a number with its noun in singular or plural, such as `1 column` or `3,000 columns`."""
+def count_of(number: int, noun: str, plural: str | None = None) -> str:
+    """Return a number with its noun in singular or plural, such as `1 column` or `3,000 columns`.
+
+    The plural is the noun with an s, unless it is given.
+    """
     if number == 1:
         return f"1 {noun}"
-    return f"{number:,} {noun}s"
+    return f"{number:,} {plural or noun + 's'}"

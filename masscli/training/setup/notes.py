@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from masscli.checkpoint.convert.model_config import find_export_obstacle
 from masscli.core import distributed
+from masscli.core.listing import count_of
 from masscli.data.batches.framing import Framing
 from masscli.data.storage.data_folder import DataFolder
 from masscli.lexicon.dictionary import unusable_entries
@@ -77,11 +78,10 @@ def note_waiting_processes(update_freq: int) -> list[str]:
     `update_freq` is their number, over all processes.
     """
     processes = distributed.world_size
-    count = "1 micro-batch" if update_freq == 1 else f"{update_freq} micro-batches"
     if update_freq % processes == 0:
         return []
     return [
-        f"warning: an update of this run has {count} in all, so that some of the "
+        f"warning: an update of this run has {count_of(update_freq, 'micro-batch', 'micro-batches')} in all, so that some of the "
         f"{processes} processes wait for the others: set --update-freq to a multiple of {processes} (with "
         "--accept-changes if the run goes on)"
     ]
