@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.core.errors import MasscliError
 from masscli.objectives.input_kinds import languages_of
+from masscli.objectives.shared.table_options import TableOptions
+from masscli.objectives.write.options import ConditionalGenerationOptions
 
 
 def untrained_languages(checkpoint: Checkpoint, languages: Iterable[str]) -> list[str]:
@@ -57,9 +59,10 @@ def _stream_languages(checkpoint: Checkpoint) -> set[str] | None:
         if not options.input_kind.is_table:
             languages.update(languages_of([stream.dataset]))
             continue
-        # The name of a table is none of a language. All tasks of masscli have this option; a plug-in may not.
-        language = getattr(options, "language", "")
-        if not language:
+        # The name of a table is none of a language, and the task of a plug-in may not say which one it reads.
+        if not isinstance(options, TableOptions | ConditionalGenerationOptions):
             return None
-        languages.add(language)
+        if not options.language:
+            return None
+        languages.add(options.language)
     return languages
