@@ -40,22 +40,17 @@ def round_trip_warnings(
     warnings = []
     without_tokens = replace(preprocessing, moses=False)
     for language, scans in files.items():
-        lines = sample_lines(scans)
-        changed = []
-        for line in lines:
+        lines = []
+        for line in sample_lines(scans):
             # Changes by the other options are requested by the user, so they are expected.
             expected = " ".join(without_tokens.apply([line], language)[0].split())
             again = preprocessing.undo(
                 preprocessing.apply([line], language)[0], language
             )
-            if again != expected:
-                changed.append((expected, again))
-        if len(changed) > WORTH_SAYING * len(lines):
-            before, after = _difference(*changed[0])
-            warnings.append(
-                f"--moses: {len(changed)} of {len(lines)} sampled lines of {language} do not come back from "
-                f"tokenization as they were, such as {before!r} as {after!r}: so they cannot be generated"
-            )
+            lines.append((expected, again))
+        changes = _describe_changes(lines, language, "tokenization")
+        if changes is not None:
+            warnings.append(f"--moses: {changes}: so they cannot be generated")
     return warnings
 
 
@@ -74,27 +69,43 @@ def normalization_warnings(
     preprocessing = tokenizer.preprocessing
     warnings = []
     for language, scans in files.items():
-        lines = sample_lines(scans)
-        changed = []
-        for line, ids in zip(
-            lines, tokenizer.encode_lines(lines, language), strict=True
-        ):
+        originals = sample_lines(scans)
+        encoded = tokenizer.encode_lines(originals, language)
+        lines = []
+        for line, ids in zip(originals, encoded, strict=True):
             # What tokenization changes is no fault of the vocabulary.
             prepared = preprocessing.undo(
                 preprocessing.apply([line], language)[0], language
             )
             expected = " ".join(prepared.split())
             again = tokenizer.decode(ids, language)
-            if tokenizer.vocab.unk not in ids and again != expected:
-                changed.append((expected, again))
-        if len(changed) > WORTH_SAYING * len(lines):
-            before, after = _difference(*changed[0])
+            if tokenizer.vocab.unk in ids:
+                again = expected
+            lines.append((expected, again))
+        changes = _describe_changes(lines, language, "the vocabulary")
+        if changes is not None:
             warnings.append(
-                f"{len(changed)} of {len(lines)} sampled lines of {language} do not come back from the "
-                f"vocabulary as they were, such as {before!r} as {after!r}: SentencePiece replaces "
-                "such characters, so that they cannot be generated"
+                f"{changes}: SentencePiece replaces such characters, so that they cannot be generated"
             )
     return warnings
+
+
+def _describe_changes(
+    lines: Sequence[tuple[str, str]], language: str, step: str
+) -> str | None:
+    """Return how many lines a step of preprocessing has changed, with an example, as a clause of a warning.
+
+    Each of `lines` is the line before the step, and what the step and its inverse make of it. Returns None if
+    no more than the share WORTH_SAYING has changed.
+    """
+    changed = [(before, after) for before, after in lines if before != after]
+    if len(changed) <= WORTH_SAYING * len(lines):
+        return None
+    before, after = _difference(*changed[0])
+    return (
+        f"{len(changed)} of {len(lines)} sampled lines of {language} do not come back from {step} as they "
+        f"were, such as {before!r} as {after!r}"
+    )
 
 
 def _difference(before: str, after: str) -> tuple[str, str]:
