@@ -80,8 +80,9 @@ def note_waiting_processes(update_freq: int) -> list[str]:
     processes = distributed.world_size
     if update_freq % processes == 0:
         return []
+    micro_batches = count_of(update_freq, "micro-batch", "micro-batches")
     return [
-        f"warning: an update of this run has {count_of(update_freq, 'micro-batch', 'micro-batches')} in all, so that some of the "
+        f"warning: an update of this run has {micro_batches} in all, so that some of the "
         f"{processes} processes wait for the others: set --update-freq to a multiple of {processes} (with "
         "--accept-changes if the run goes on)"
     ]
