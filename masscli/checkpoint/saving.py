@@ -45,6 +45,11 @@ from masscli.text.tokenizer import Tokenizer
 from masscli.training.recipe import Recipe
 
 
+def checkpoint_name(step: int) -> str:
+    """Return the name of the folder of the checkpoint after `step` updates."""
+    return f"step-{step:07d}"
+
+
 def save_checkpoint(
     folder: Path,
     recipe: Recipe,
@@ -66,7 +71,7 @@ def save_checkpoint(
     MasscliError if the files cannot be written; partially written files are then removed, and an
     earlier checkpoint is kept.
     """
-    final = folder / f"step-{state.step:07d}"
+    final = folder / checkpoint_name(state.step)
     # remove_partial_saves recognizes what a kill leaves behind by this name.
     partial = folder / f".{final.name}.new"
     shutil.rmtree(partial, ignore_errors=True)
@@ -203,8 +208,9 @@ def remove_checkpoint(folder: Path, step: int) -> None:
 
     It is renamed first, so that an interruption leaves no incomplete folder under the checkpoint's name.
     """
-    aside = folder / f".step-{step:07d}.new"
-    (folder / f"step-{step:07d}").rename(aside)
+    name = checkpoint_name(step)
+    aside = folder / f".{name}.new"
+    (folder / name).rename(aside)
     shutil.rmtree(aside)
 
 

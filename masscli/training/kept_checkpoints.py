@@ -48,9 +48,8 @@ class KeptCheckpoints:
         best = self.folder / "best"
         if not best.is_symlink():
             return set()
-        return {
-            step for step in self.scores if best.readlink().name == f"step-{step:07d}"
-        }
+        name = best.readlink().name
+        return {step for step in self.scores if saving.checkpoint_name(step) == name}
 
     def prune(self) -> None:
         """Delete the checkpoints that need not be kept, and the optimizer state of older ones, from disk.
@@ -64,4 +63,4 @@ class KeptCheckpoints:
         complete = self.config.keep_optimizer_states
         if complete is not None:
             for step in sorted(self.scores)[:-complete]:
-                saving.drop_optimizer_state(self.folder / f"step-{step:07d}")
+                saving.drop_optimizer_state(self.folder / saving.checkpoint_name(step))

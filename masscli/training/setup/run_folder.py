@@ -261,7 +261,8 @@ def repair_links(
     folder = save_dir / "checkpoints"
     saving.link_checkpoint(folder, "last", last.path)
     if ranked:
-        saving.link_checkpoint(folder, "best", folder / f"step-{ranked[0]:07d}")
+        best = folder / saving.checkpoint_name(ranked[0])
+        saving.link_checkpoint(folder, "best", best)
 
 
 def _is_changeable(key: str, recipe: Recipe) -> bool:
