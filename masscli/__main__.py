@@ -109,12 +109,15 @@ def _report_lack(error: BaseException) -> bool:
 
     if str(error).startswith(KILLED_WORKER):
         report_error(
-            f"a process that prepares batches has ended ({str(error).strip()})",
+            _with_notes(
+                f"a process that prepares batches has ended ({str(error).strip()})",
+                error,
+            ),
             WORKER_HINT,
         )
         return True
     if out_of_memory(error):
-        report_error("there is not enough memory", MEMORY_HINT)
+        report_error(_with_notes("there is not enough memory", error), MEMORY_HINT)
         return True
     return False
 
@@ -125,7 +128,7 @@ def _report_mistake(error: MasscliError) -> int:
     # process.
     if distributed.rank > 0:
         time.sleep(LATER_REPORT_SECONDS)
-    return report_error(error.message, error.hint)
+    return report_error(_with_notes(error.message, error), error.hint)
 
 
 def _report_disk_error(error: OSError, hint: str) -> int:
@@ -133,7 +136,13 @@ def _report_disk_error(error: OSError, hint: str) -> int:
     message = str(error.strerror)
     if error.filename is not None:
         message = f"{error.filename}: {message}"
-    return report_error(message, hint)
+    return report_error(_with_notes(message, error), hint)
+
+
+def _with_notes(message: str, error: BaseException) -> str:
+    """Return a message about an error with the notes that were added to the error, each on a line."""
+    # Python creates the list with the first note.
+    return "\n".join([message, *getattr(error, "__notes__", ())])
 
 
 def report_error(message: str, hint: str | None) -> int:

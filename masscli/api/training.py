@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from os import PathLike
@@ -14,12 +14,12 @@ from typing import Any
 
 from masscli.core import distributed
 from masscli.core.config import Problem, to_dict, to_toml
-from masscli.core.errors import MasscliError, cannot_be_written
+from masscli.core.errors import MasscliError, cannot_be_written, note_failed_save
 from masscli.core.files import acquire_lock, making_folder, write_atomic
 from masscli.models.config import ModelConfig
 from masscli.models.presets import presets
-from masscli.reporting.event_sinks import LogFile, open_sinks
-from masscli.training.events import Event, Sink
+from masscli.reporting.event_sinks import EventRecorder
+from masscli.training.events import Event, Finished
 from masscli.training.recipe import Recipe
 from masscli.training.recipe_file import read_toml
 from masscli.training.setup.build import build
@@ -49,26 +49,51 @@ class TrainingRun:
         state = self.trainer.state
         return last is not None and state.step >= last and not state.pending_validation
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> Generator[Event, None, None]:
         """Train, and yield the events of the training; nothing is yielded if the run is finished.
 
         The first process also writes the recipe and the events into the run's folder, and passes the events
-        to TensorBoard and the like.
+        to TensorBoard and the like. If one of these sinks raises an error, the run ends with a checkpoint
+        after the current update, and the error is raised in the place of `Finished`. The run also ends with a
+        checkpoint if the caller leaves the iteration.
         """
         if self.is_finished:
             return
+        events = self._recorded_events()
+        for event in events:
+            try:
+                yield event
+            except GeneratorExit:
+                self.trainer.stop("stopped by the program that trains")
+                # These are the events of the checkpoint; the log has them.
+                for _ in events:
+                    pass
+                raise
+
+    def _recorded_events(self) -> Iterator[Event]:
+        """Train, pass the events to the sinks of the run, and yield them, as `events` describes."""
         with ExitStack() as stack:
+            recorder = EventRecorder(stack)
             # Only the first process writes files.
-            sinks: list[LogFile | Sink] = []
             if distributed.rank == 0:
                 assert self.recipe.save_dir is not None
-                sinks = open_sinks(self.recipe, self.trainer.state.step, stack)
+                recorder.open_sinks(self.recipe, self.trainer.state.step)
                 recipe_file = self.recipe.save_dir / "recipe.toml"
                 write_atomic(recipe_file, to_toml(to_dict(self.recipe)).encode())
-            for event in self.trainer.run():
-                for sink in sinks:
-                    sink.write(event)
-                yield event
+            try:
+                for event in self.trainer.run():
+                    recorder.write(event)
+                    if recorder.failure is not None:
+                        if isinstance(event, Finished):
+                            break
+                        self.trainer.stop("stopped by an error of an event sink")
+                    yield event
+            except (MasscliError, OSError) as second:
+                if recorder.failure is None:
+                    raise
+                note_failed_save(recorder.failure, second)
+            if recorder.failure is not None:
+                raise recorder.failure
 
 
 def compose_recipe(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
 from masscli.cli.options import warn_unused
 from masscli.core import distributed
@@ -62,7 +62,10 @@ def train(request: TrainRequest) -> None:
             )
             distributed.stop()
             return
-        end = follow(run.events(), step, recipe.train.max_update, console)
+        # If the console fails, such as by a pipe that nobody reads, this saves the run while its folder is
+        # locked.
+        events = stack.enter_context(closing(run.events()))
+        end = follow(events, step, recipe.train.max_update, console)
     distributed.stop()
     console.print(
         f"{end.reason} after {count_of(end.step, 'update')} and {end.seconds:.0f} s: {recipe.save_dir}"

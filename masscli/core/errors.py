@@ -60,6 +60,14 @@ def cannot_be_written(
     return MasscliError(f"{place}: cannot be written ({reason})", hint)
 
 
+def note_failed_save(error: Exception, second: Exception) -> None:
+    """Add to the error that ends a training run that the run could not be saved, because of a second error.
+
+    The note is shown below the message of `error`, or below its traceback.
+    """
+    error.add_note(f"the updates since the last checkpoint are lost: {second}")
+
+
 def cannot_be_read(place: str, error: OSError) -> MasscliError:
     """Return the error that `place`, an open file as the user named it, cannot be read."""
     hint = DISK_ERRORS.get(error.errno or 0, "give a file that can be read")

@@ -127,28 +127,58 @@ class WeightsAndBiases:
         self._run.finish()
 
 
-def open_sinks(recipe: Recipe, step: int, stack: ExitStack) -> list[LogFile | Sink]:
-    """Open and return the event sinks of a run that starts or continues at update `step`.
+class EventRecorder:
+    """Passes the events of a run to its event sinks, which `stack` closes.
 
-    They are those that the recipe chooses, and `log.jsonl` as the last one. `stack` closes them. Raises
-    MasscliError if a sink cannot be opened, such as for a missing package; the log is then not touched.
+    A sink that raises an error gets no more events. The first such error is kept in `failure`, so that the
+    run can be saved before it is raised.
     """
-    assert recipe.save_dir is not None
-    train = recipe.train
-    names = list(train.event_sinks)
-    # These two have flags of their own, as in fairseq.
-    if train.tensorboard_logdir is not None:
-        names.append("tensorboard")
-    if train.wandb_project is not None:
-        names.append("wandb")
-    sinks: list[LogFile | Sink] = []
-    for name in dict.fromkeys(names):
-        sinks.append(EVENT_SINKS.load(name).open(recipe))
-        stack.callback(sinks[-1].close)
-    # Opened last, because opening it shortens the log of a continued run.
-    sinks.append(LogFile(recipe.save_dir / "log.jsonl", step))
-    stack.callback(sinks[-1].close)
-    return sinks
+
+    def __init__(self, stack: ExitStack) -> None:
+        self.failure: Exception | None = None
+        self._stack = stack
+        self._sinks: list[LogFile | Sink] = []
+        """The sinks that have not failed."""
+
+    def open_sinks(self, recipe: Recipe, step: int) -> None:
+        """Open the event sinks of a run that starts or continues at update `step`.
+
+        They are those that the recipe chooses, and `log.jsonl` as the last one. Raises MasscliError if a sink
+        cannot be opened, such as for a missing package; the log is then not touched.
+        """
+        assert recipe.save_dir is not None
+        train = recipe.train
+        names = list(train.event_sinks)
+        # These two have flags of their own, as in fairseq.
+        if train.tensorboard_logdir is not None:
+            names.append("tensorboard")
+        if train.wandb_project is not None:
+            names.append("wandb")
+        for name in dict.fromkeys(names):
+            self._add(EVENT_SINKS.load(name).open(recipe))
+        # Opened last, because opening it shortens the log of a continued run.
+        self._add(LogFile(recipe.save_dir / "log.jsonl", step))
+
+    def write(self, event: Event) -> None:
+        """Pass an event to the sinks; an error of a sink is only recorded."""
+        for sink in list(self._sinks):
+            try:
+                sink.write(event)
+            except Exception as error:
+                self._sinks.remove(sink)
+                self.failure = self.failure or error
+
+    def _add(self, sink: LogFile | Sink) -> None:
+        self._sinks.append(sink)
+        self._stack.callback(self._close, sink)
+
+    def _close(self, sink: LogFile | Sink) -> None:
+        """Close a sink. If it has failed before, another error of it is ignored: it has the same cause."""
+        try:
+            sink.close()
+        except Exception:
+            if sink in self._sinks:
+                raise
 
 
 def _wandb_id(folder: Path) -> str:

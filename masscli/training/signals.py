@@ -77,6 +77,10 @@ class Signals:
         self._mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
         return self
 
+    def stop(self) -> None:
+        """Act as if SIGTERM had come: the run is to end."""
+        self.received = self.received or signal.SIGTERM
+
     def __exit__(self, *error: object) -> None:
         if self._previous:
             signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)

@@ -22,7 +22,7 @@ import torch
 
 from masscli.checkpoint.checkpoint import RunState
 from masscli.core import distributed
-from masscli.core.errors import MasscliError
+from masscli.core.errors import MasscliError, note_failed_save
 from masscli.core.listing import count_of
 from masscli.data.batches.loader import PreparedBatch
 from masscli.data.batches.sampler import Position
@@ -105,6 +105,8 @@ class Trainer:
         self.signals = Signals(
             stop_on_usr1=self.recipe.checkpoint.stop_on_signal == "usr1"
         )
+        self._stop_reason = ""
+        """Why the caller wants the run to end; empty if it does not."""
 
     # -- the loop --
 
@@ -133,6 +135,15 @@ class Trainer:
         yield Finished(
             self.state.step, reason, self.state.seconds, progress.interrupted
         )
+
+    def stop(self, reason: str) -> None:
+        """End the run as a signal does: after the current update, with a checkpoint.
+
+        The caller goes on with the iteration of `run` until `Finished`, whose reason is `reason`. One process
+        may call this for all.
+        """
+        self._stop_reason = reason
+        self.signals.stop()
 
     def _make_up_for_validation(self, progress: Progress) -> Iterator[Event]:
         """Validate the model if a signal interrupted a validation that was due when the run was stopped."""
@@ -236,19 +247,23 @@ class Trainer:
         """
         try:
             return next(lists, None)
-        except Exception:
-            yield from self._save_before_error()
+        except Exception as error:
+            yield from self._save_before(error)
             raise
 
-    def _save_before_error(self) -> Iterator[Event]:
-        """Save the updates so far, if this is the only process of the run.
+    def _save_before(self, error: Exception) -> Iterator[Event]:
+        """Save the updates so far, if this is the only process of the run, before `error` is raised.
 
-        This is done before an error that no update has caused: one of a validation, or of reading data.
+        It is an error that no update has caused: one of a validation, or of reading data. If they cannot be
+        saved either, a note of `error` says so.
         """
         # Of several processes, the others may be waiting elsewhere.
         is_alone = distributed.world_size == 1
         if is_alone and self.state.step and not self.writer.has_saved():
-            yield from self.writer.save({})
+            try:
+                yield from self.writer.save({})
+            except (MasscliError, OSError) as second:
+                note_failed_save(error, second)
 
     def _count_epochs(self, progress: Progress) -> None:
         """Record how often the first stream has been read, and whether this list has completed an epoch."""
@@ -368,7 +383,7 @@ class Trainer:
         progress.interrupted, save = self._agreed_signals()
         if progress.interrupted:
             name = signal.Signals(progress.interrupted).name
-            progress.reason = f"stopped by {name}"
+            progress.reason = self._stop_reason or f"stopped by {name}"
         return save
 
     def _agreed_signals(self) -> tuple[int, bool]:
@@ -407,8 +422,8 @@ class Trainer:
         started = time.monotonic()
         try:
             result = self._measure(interrupted_by_save=True)
-        except Exception:
-            yield from self._save_before_error()
+        except Exception as error:
+            yield from self._save_before(error)
             raise
         if result is None:
             yield from self.writer.save({})

@@ -13,12 +13,15 @@ from typing import Any
 import pytest
 
 import masscli
+from masscli.api.training import open_run
 from masscli.checkpoint.checkpoint import Checkpoint, RunState
 from masscli.checkpoint.saving import save_new_run
 from masscli.cli.app import dispatch
 from masscli.core import memory
 from masscli.core.errors import MasscliError
 from masscli.models.config import ModelConfig
+from masscli.training.setup.compose import compose
+from masscli.training.setup.request import TrainRequest
 
 pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
 
@@ -120,14 +123,28 @@ def test_a_run_stops_when_its_events_are_not_read_and_can_be_continued(
     assert checksums[0]["model.safetensors"] == checksums[1]["model.safetensors"]
 
 
+def test_a_program_that_fails_while_it_trains_loses_no_update(
+    toy: Path, tmp_path: Path
+) -> None:
+    options = small_run(toy, tmp_path / "run")
+    options["checkpoint"] = {"save_interval_updates": 100}
+    recipe = masscli.compose_recipe(options, objective="mass")
+    with pytest.raises(ZeroDivisionError):
+        for event in masscli.pretrain(recipe):
+            if event.step == 4:
+                raise ZeroDivisionError
+    assert Checkpoint.open(tmp_path / "run/checkpoints/last").state.step == 4
+    assert [event.step for event in masscli.pretrain(recipe)] == [5, 6, 6, 6, 6]
+
+
 def test_a_run_whose_folder_is_removed_ends_without_another_error(
     toy: Path, tmp_path: Path
 ) -> None:
     options = small_run(toy, tmp_path / "run")
-    events = masscli.pretrain(masscli.compose_recipe(options, objective="mass"))
-    assert type(next(events)).__name__ == "Stepped"
-    shutil.rmtree(tmp_path / "run")
-    events.close()
+    request = TrainRequest(recipe_options=options, objective="mass")
+    with pytest.raises(ZeroDivisionError), open_run(compose(request)):
+        shutil.rmtree(tmp_path / "run")
+        raise ZeroDivisionError
     assert not (tmp_path / "run").exists()
 
 

@@ -10,8 +10,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from rich.progress import Progress
 
 from masscli.__main__ import run
+from masscli.checkpoint.checkpoint import Checkpoint, RunState
+from masscli.checkpoint.saving import save_checkpoint
+from masscli.cli import training_events
+from masscli.core.errors import MasscliError
+from masscli.core.files import acquire_lock
 from masscli.reporting import event_sinks
 from masscli.training.events import EVENT_SINKS, Evaluated, Event
 from masscli.training.recipe import Recipe
@@ -94,6 +100,122 @@ def test_a_plug_in_gets_the_events_of_the_log(
         in capsys.readouterr().err
     )
     assert not (tmp_path / "other").exists()
+
+
+class Failing(Kept):
+    """A plug-in that fails at one event, and whose end would then fail as well."""
+
+    fails_at: ClassVar[str] = ""
+    has_failed = False
+
+    def write(self, event: Event) -> None:
+        assert not self.has_failed
+        super().write(event)
+        if f"{type(event).__name__} {event.step}" == self.fails_at:
+            self.has_failed = True
+            raise ZeroDivisionError(self.fails_at)
+
+    def close(self) -> None:
+        assert not self.has_failed
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> type[Failing]:
+    monkeypatch.setattr(
+        EVENT_SINKS, "names", lambda: {"failing": f"{__name__}:Failing"}
+    )
+    monkeypatch.setattr(Kept, "events", [])
+    return Failing
+
+
+def last(folder: Path) -> RunState:
+    return Checkpoint.open(folder / "checkpoints/last").state
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "checkpoints/last/model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("fails_at", "saved"),
+    [("Stepped 3", 3), ("Evaluated 2", 2), ("Saved 2", 2), ("Finished 4", 4)],
+)
+def test_a_sink_that_fails_loses_no_update(
+    fails_at: str,
+    saved: int,
+    failing: type[Failing],
+    toy: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    no_sync: None,
+) -> None:
+    """The run is saved before the error is raised, other sinks get all events, and the run can be continued."""
+    folder = tmp_path / "run"
+    monkeypatch.setattr(failing, "fails_at", fails_at)
+    with pytest.raises(ZeroDivisionError, match=fails_at):
+        train(toy, folder, "--event-sinks=failing")
+    steps = [event["step"] for event in logged(folder, "saved")]
+    assert steps[-1] == saved and last(folder).step == saved
+    (finished,) = logged(folder, "finished")
+    is_whole = fails_at == "Finished 4"
+    assert is_whole or finished["reason"] == "stopped by an error of an event sink"
+    assert train(toy, folder) == train(toy, tmp_path / "whole") == 0
+    assert weights(folder) == weights(tmp_path / "whole")
+    metrics = [event["metrics"] for event in logged(folder, "evaluated")]
+    whole = [event["metrics"] for event in logged(tmp_path / "whole", "evaluated")]
+    assert metrics == whole and len(whole) == 2
+
+
+def test_a_sink_and_a_checkpoint_that_fail_are_both_reported(
+    failing: type[Failing],
+    toy: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    no_sync: None,
+) -> None:
+    """As on a full disk."""
+
+    def full(*arguments: object, **tensors: object) -> Path:
+        raise MasscliError("step-3: cannot be written (No space left on device)")
+
+    monkeypatch.setattr(failing, "fails_at", "Stepped 3")
+    monkeypatch.setattr("masscli.checkpoint.saving.save_checkpoint", full)
+    with pytest.raises(ZeroDivisionError) as caught:
+        train(
+            toy,
+            tmp_path / "run",
+            "--event-sinks=failing",
+            "--save-interval-updates=4",
+        )
+    assert caught.value.__notes__ == [
+        "the updates since the last checkpoint are lost: "
+        "step-3: cannot be written (No space left on device)"
+    ]
+
+
+def test_a_console_that_fails_loses_no_update(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_sync: None
+) -> None:
+    """As if the reader of a pipe had gone; the folder is locked until the checkpoint is complete."""
+    show = training_events._print
+
+    def fail(progress: Progress, line: str) -> None:
+        if line.startswith("3: "):
+            raise BrokenPipeError
+        show(progress, line)
+
+    monkeypatch.setattr(training_events, "_print", fail)
+    locked = []
+
+    def save(folder: Path, *arguments: Any, **tensors: Any) -> Path:
+        with pytest.raises(BlockingIOError):
+            acquire_lock(tmp_path / "run/.lock")
+        locked.append(folder)
+        return save_checkpoint(folder, *arguments, **tensors)
+
+    monkeypatch.setattr("masscli.checkpoint.saving.save_checkpoint", save)
+    assert train(toy, tmp_path / "run") == 141
+    assert last(tmp_path / "run").step == 3 and len(locked) == 2
 
 
 def test_weights_and_biases(

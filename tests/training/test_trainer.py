@@ -19,7 +19,7 @@ from torch.nn.utils import parameters_to_vector
 from masscli.__main__ import run as masscli
 from masscli.api.training import TrainingRun
 from masscli.checkpoint.checkpoint import Checkpoint
-from masscli.core.config import config
+from masscli.core.config import config, to_dict, to_toml
 from masscli.core.errors import MasscliError
 from masscli.core.schedule import parse_schedule
 from masscli.data.batches.batch import Batch
@@ -291,6 +291,29 @@ def test_a_validation_that_fails_loses_no_update(
     rest = train(run)
     assert [e.step for e in rest if isinstance(e, Evaluated)] == [4, 6]
     assert same_run(tmp_path / "parts", tmp_path / "whole")
+
+
+def test_a_checkpoint_that_cannot_be_written_does_not_hide_why_a_validation_failed(
+    toy: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(*arguments: object) -> ValidationResult:
+        raise MasscliError("validation: no memory", "buy some")
+
+    def full(*arguments: object, **tensors: object) -> Path:
+        raise MasscliError("step-4: cannot be written", "make room")
+
+    monkeypatch.setattr(Validator, "measure", fail)
+    monkeypatch.setattr("masscli.checkpoint.saving.save_checkpoint", full)
+    (tmp_path / "a.toml").write_text(to_toml(to_dict(recipe(toy, tmp_path / "run"))))
+    assert masscli(["finetune", "--config", str(tmp_path / "a.toml")]) == 2
+    assert capsys.readouterr().err.splitlines()[-3:] == [
+        "error: validation: no memory",
+        "error: the updates since the last checkpoint are lost: step-4: cannot be written",
+        "hint: buy some",
+    ]
 
 
 @pytest.mark.parametrize("updates", [0, 5])
