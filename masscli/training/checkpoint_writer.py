@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from pathlib import Path
+
+from torch import Tensor
 
 from masscli.checkpoint import saving
 from masscli.core import distributed
@@ -27,6 +30,7 @@ class CheckpointWriter:
     def __init__(self, parts: RunParts, kept: KeptCheckpoints) -> None:
         self.parts = parts
         self.kept = kept
+        self._last_saved = parts.state.step
 
     def save(
         self, metrics: Mapping[str, float], on_schedule: bool = False
@@ -39,24 +43,23 @@ class CheckpointWriter:
         must call this together.
         """
         config = self.parts.recipe.checkpoint
+        state = self.parts.state
         score = metrics.get(config.best_metric)
         is_best = self._record_score(score, on_schedule)
-        if not config.save:
-            return
-        # Everything that changes from update to update must be in the state, or a continued run would
-        # differ.
-        self.parts.state.loss_scale = self.parts.loss_scale.value
-        self.parts.state.updates_since_overflow = (
-            self.parts.loss_scale.updates_since_overflow
-        )
-        with self.averaged_weights():
-            yield from self._write_checkpoint(metrics, score, is_best)
-        # No process may end, or continue to the next save, while rank 0 is still writing.
-        distributed.barrier()
+        if config.save:
+            # Everything that changes from update to update must be in the state, or a continued run would
+            # differ.
+            state.loss_scale = self.parts.loss_scale.value
+            state.updates_since_overflow = self.parts.loss_scale.updates_since_overflow
+            with self.averaged_weights():
+                yield from self._write_checkpoint(metrics, score, is_best)
+            # No process may end, or continue to the next save, while rank 0 is still writing.
+            distributed.barrier()
+        self._last_saved = state.step
 
     def has_saved(self) -> bool:
-        """Return whether there is a checkpoint of the last update already."""
-        return self.parts.state.step in self.kept.scores
+        """Return whether there has been no update since the last call of `save`, or of the constructor."""
+        return self.parts.state.step == self._last_saved
 
     def averaged_weights(self) -> AbstractContextManager[None]:
         """Return a context in which model and objectives have the moving average of their weights.
@@ -80,41 +83,53 @@ class CheckpointWriter:
         optimizer_tensors = gather_tensors(
             optimizer_state(self.parts.optimizer, self.parts.parameter_names)
         )
-        if distributed.rank == 0:
-            objective_tensors = {}
-            for stream in self.parts.streams.values():
-                for name, tensor in stream.objective.state_dict().items():
-                    objective_tensors[f"{stream.name}.{name}"] = tensor
-            # While the model has the averaged weights, the average has the trained ones.
-            trained = None
-            if self.parts.weight_average is not None:
-                trained = self.parts.weight_average.values
-            folder = self.parts.folder / "checkpoints"
-            path = saving.save_checkpoint(
-                folder,
-                self.parts.recipe,
-                replace(self.parts.state),
-                self.parts.tokenizer,
-                model=weights,
-                objectives=objective_tensors,
-                optimizer=optimizer_tensors,
-                trained=trained,
-                metrics=metrics,
-            )
-            self.kept.add(self.parts.state.step, score, self.parts.state.ends_epoch)
-            try:
-                # Links follow a complete checkpoint, so they never point to a part of one.
-                saving.link_checkpoint(folder, "last", path)
-                if is_best:
-                    saving.link_checkpoint(folder, "best", path)
-                self.kept.prune()
-            except FileNotFoundError as error:
-                raise MasscliError(
-                    f"{self.parts.folder}: was moved or removed while the run was trained "
-                    f"({error.filename} is gone)",
-                    "the same command continues from the last checkpoint that it finds in the folder",
-                ) from None
-            yield Saved(self.parts.state.step, path, is_best)
+        if distributed.rank > 0:
+            return
+        # While the model has the averaged weights, the average has the trained ones.
+        trained = None
+        if self.parts.weight_average is not None:
+            trained = self.parts.weight_average.values
+        state = self.parts.state
+        path = saving.save_checkpoint(
+            self.parts.folder / "checkpoints",
+            self.parts.recipe,
+            replace(state),
+            self.parts.tokenizer,
+            model=weights,
+            objectives=self._objective_tensors(),
+            optimizer=optimizer_tensors,
+            trained=trained,
+            metrics=metrics,
+        )
+        self.kept.add(state.step, score, state.ends_epoch)
+        self._link_and_prune(path, is_best)
+        yield Saved(state.step, path, is_best)
+
+    def _objective_tensors(self) -> dict[str, Tensor]:
+        """Return the tensors of all objectives, such as classification heads, by `STREAM.NAME`."""
+        tensors = {}
+        for stream in self.parts.streams.values():
+            for name, tensor in stream.objective.state_dict().items():
+                tensors[f"{stream.name}.{name}"] = tensor
+        return tensors
+
+    def _link_and_prune(self, path: Path, is_best: bool) -> None:
+        """Let the links `last` and, if `is_best`, `best` point to a checkpoint, and remove stale checkpoints.
+
+        Raises MasscliError if the folder of the run is gone.
+        """
+        try:
+            # Links follow a complete checkpoint, so they never point to a part of one.
+            saving.link_checkpoint(path.parent, "last", path)
+            if is_best:
+                saving.link_checkpoint(path.parent, "best", path)
+            self.kept.prune()
+        except FileNotFoundError as error:
+            raise MasscliError(
+                f"{self.parts.folder}: was moved or removed while the run was trained "
+                f"({error.filename} is gone)",
+                "the same command continues from the last checkpoint that it finds in the folder",
+            ) from None
 
     def _record_score(self, score: float | None, on_schedule: bool) -> bool:
         """Record the score of a validation in the state of the run, and return whether it is the best so far.

@@ -248,7 +248,7 @@ class Gradients:
         """
         train = self.recipe.train
         stream = self.streams[planned.stream]
-        # A reused list keeps the loss weights of the update for which it was drawn.
+        # A reused draw keeps the loss weights of the update for which it was drawn.
         drawn_at = self.state.step - self.state.step % train.batch_reuse
         weight = stream.loss_weight.value_at(drawn_at) * self.loss_scale.value
         own_targets = _count_targets(batches)

@@ -1,22 +1,32 @@
 """The micro-batches of each update.
 
-Every process plans the micro-batches of all processes, and prepares those that it uses itself. So the list of
-micro-batches of an update does not depend on the number of processes. With `--batch-reuse` n, a list is
-prepared once and used for n updates in a row.
+Every process plans the micro-batches of all processes, and prepares those that it uses itself. So the
+micro-batches of an update do not depend on the number of processes. With `--batch-reuse` n, a draw of
+micro-batches is prepared once and used for n updates in a row.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import groupby
+from typing import NamedTuple
 
 from masscli.core import distributed
 from masscli.data.batches.loader import PlannedBatch, PreparedBatch, load, plan
 from masscli.training.run_parts import RunParts
 
 
+class UpdateBatches(NamedTuple):
+    """The micro-batches of one update."""
+
+    planned: list[PlannedBatch]
+    """The plans of all micro-batches, also those of other processes."""
+    prepared: list[PreparedBatch]
+    """The micro-batches of this process, with their contents; there may be none."""
+
+
 class MicroBatches:
-    """The lists of micro-batches of the updates of a run, drawn from its streams.
+    """The micro-batches of the updates of a run, drawn from its streams.
 
     The state of the run says how many updates have been made, and where each stream continues.
     """
@@ -26,15 +36,14 @@ class MicroBatches:
         self.streams = parts.streams
         self.state = parts.state
 
-    def __iter__(self) -> Iterator[tuple[list[PlannedBatch], list[PreparedBatch]]]:
-        """Yield, for each update, the plans of all its micro-batches and the prepared ones of this process.
+    def __iter__(self) -> Iterator[UpdateBatches]:
+        """Yield the micro-batches of each update; those of a draw come `--batch-reuse` times in a row.
 
-        Each pair of lists is yielded `--batch-reuse` times in a row. The iterator begins after `state.step`
-        updates and ends at `--max-update`; without this option it does not end.
+        The iterator begins after `state.step` updates and ends at `--max-update`; without this option it does
+        not end.
         """
         train = self.recipe.train
         reuse = train.batch_reuse
-        # Each draw is a list of micro-batches, which is used for `reuse` updates.
         first_draw = self.state.step // reuse
         last_draw = None
         if train.max_update is not None:
@@ -65,10 +74,10 @@ class MicroBatches:
             ]
             prepared = [next(mine) for _ in own]
             for _ in range(reuse):
-                yield planned, prepared
+                yield UpdateBatches(planned, prepared)
 
     def _plan(self, first_draw: int) -> Iterator[PlannedBatch]:
-        """Yield the plans of all micro-batches from the list number `first_draw` on; it does not end."""
+        """Yield the plans of all micro-batches from draw `first_draw` on; it does not end."""
         return plan(
             {name: stream.sampler for name, stream in self.streams.items()},
             self._sampling_weights,
@@ -79,7 +88,7 @@ class MicroBatches:
         )
 
     def _sampling_weights(self, draw: int) -> dict[str, float]:
-        """Return the sampling weight of each stream, by name, for the list of micro-batches number `draw`.
+        """Return the sampling weight of each stream, by name, for draw number `draw`.
 
         It is the `sampling_weight` of the stream, or 0 if the loss weight of the stream is 0 at this time. If
         all streams have loss weight 0, all keep their sampling weights.

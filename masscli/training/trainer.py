@@ -4,7 +4,7 @@ training/micro_batches.py says what an update learns from, training/gradients.py
 training/updater.py applies it, and training/checkpoint_writer.py writes checkpoints; this module decides
 when each happens. The gradient of an update depends only on its micro-batches, the weights, the seed and
 the number of the update. A run that was stopped and continued, or distributed over several processes,
-therefore gives the same model. With `--batch-reuse` n, a list of micro-batches is used in n updates in a
+therefore gives the same model. With `--batch-reuse` n, a draw of micro-batches is used in n updates in a
 row; the trainer saves a checkpoint or ends the run only after the last of these.
 
 The trainer yields events and prints nothing. It knows no objective by name.
@@ -16,7 +16,6 @@ import math
 import signal
 import time
 from collections.abc import Generator, Iterator
-from typing import TypeVar
 
 import torch
 
@@ -36,7 +35,7 @@ from masscli.training.gradients import Gradients
 from masscli.training.kept_checkpoints import KeptCheckpoints
 from masscli.training.learning_rate import learning_rate
 from masscli.training.metric_averager import MetricAverager, peak_memory
-from masscli.training.micro_batches import MicroBatches
+from masscli.training.micro_batches import MicroBatches, UpdateBatches
 from masscli.training.plateau import record_validation
 from masscli.training.run_parts import RunParts
 from masscli.training.signals import Interruption, Signals
@@ -47,8 +46,6 @@ from masscli.training.validation import (
     lower_is_better,
 )
 
-T = TypeVar("T")
-
 
 class Progress:
     """The mutable state of one call of `Trainer.run`: start, epochs, last gradient norm, reason to end."""
@@ -57,11 +54,10 @@ class Progress:
         self.began = time.monotonic()
         self.seconds_before = state.seconds
         self.first_step = state.step + 1
-        self.saved_at = state.step
         self.epochs_before = 0
-        """Number of complete epochs of the first stream before the most recent list of micro-batches."""
+        """Number of complete epochs of the first stream before the last draw of micro-batches."""
         self.epochs_now = 0
-        """Number of complete epochs of the first stream after the most recent list of micro-batches."""
+        """Number of complete epochs of the first stream after the last draw of micro-batches."""
         self.grad_norm = 0.0
         self.lr = 0.0
         """Learning rate of the last update."""
@@ -154,7 +150,7 @@ class Trainer:
 
     def _save_at_end(self, progress: Progress) -> Iterator[Event]:
         """Save the last updates of a run, after a validation unless a signal ends the run."""
-        unsaved = progress.saved_at != self.state.step
+        unsaved = not self.writer.has_saved()
         lacks_validation = unsaved or self.state.pending_validation
         # The sender of a signal may kill the process before a validation would end.
         if lacks_validation and self._may_validate() and not progress.interrupted:
@@ -172,14 +168,14 @@ class Trainer:
         per target. Both are empty if the run has made its last update.
         """
         self._set_training_mode()
-        self._begin_list()
+        self._begin_draw()
         update = next(iter(self.micro_batches), None)
         if update is None:
             return [], {}
-        _, prepared = update
-        loss_sums, target_counts = self.gradients.compute(prepared)
+        loss_sums, target_counts = self.gradients.compute(update.prepared)
         self.parts.optimizer.zero_grad(set_to_none=True)
-        return prepared, self.gradients.mean_losses(loss_sums, target_counts.cpu())
+        losses = self.gradients.mean_losses(loss_sums, target_counts.cpu())
+        return update.prepared, losses
 
     def _set_training_mode(self) -> None:
         """Let the model and all objectives use dropout."""
@@ -188,8 +184,8 @@ class Trainer:
         for stream in self.streams.values():
             stream.objective.train()
 
-    def _begin_list(self) -> None:
-        """Tell all objectives that the next update begins a new list of micro-batches."""
+    def _begin_draw(self) -> None:
+        """Tell all objectives that the next update begins a new draw of micro-batches."""
         for stream in self.streams.values():
             stream.objective.begin_update(self.model, self.state.step)
 
@@ -199,57 +195,75 @@ class Trainer:
         If it ends before the last update, the reason is stored in `progress.reason`.
         """
         shortage = CoreShortage(self.device)
-        lists = iter(self.micro_batches)
-        while following := (yield from self._next_list(lists)):
-            planned, prepared = following
-            # A checkpoint between two uses of a list could not be continued exactly, so runs end after the
+        updates = iter(self.micro_batches)
+        while True:
+            batches = yield from self._read_batches(updates)
+            if batches is None:
+                return
+            # A checkpoint between two uses of a draw could not be continued exactly, so runs end after the
             # last one.
-            if self._between_lists():
+            if self._between_draws():
                 self.gradients.forget()
                 progress.reason = self._reason_to_end(progress)
                 if progress.reason:
                     return
-                # An objective may change what a list is prepared for, so this is done only between two
-                # lists.
-                self._begin_list()
-            # A run that is continued beyond its earlier end needs no validation there.
-            self.state.pending_validation = ""
-            started = time.monotonic()
-            progress.lr = self._learning_rate()
-            progress.grad_norm = self.updater.make_update(
-                planned, prepared, averager, progress.lr
-            )
-            self.state.seconds = progress.seconds_before + progress.seconds
-            averager.seconds += time.monotonic() - started
-            # The first update is reported at once, to show that training works and that a batch fits
-            # into memory.
-            is_first = self.state.step == progress.first_step
-            is_due = self.state.step % self.recipe.train.log_interval == 0
-            lacks_cores = shortage.warning()
-            if is_first or is_due or lacks_cores:
-                yield self._report(averager, progress, lacks_cores)
-            # What would be due between two uses of a list is due after the last one.
-            if not self._between_lists():
-                continue
-            self._count_epochs(progress)
-            yield from self._validate_or_save_if_due(progress)
-            save = self._heed_signals(progress)
-            if save and progress.saved_at != self.state.step:
-                yield from self.writer.save({})
-                progress.saved_at = self.state.step
-            if progress.interrupted:
-                return
+                # An objective may change what a draw is prepared for, so this is done only between two
+                # draws.
+                self._begin_draw()
+            yield from self._make_update(batches, progress, averager, shortage)
+            # What would be due between two uses of a draw is due after the last one.
+            if self._between_draws():
+                yield from self._do_what_is_due(progress)
+                if progress.interrupted:
+                    return
 
-    def _next_list(self, lists: Iterator[T]) -> Generator[Event, None, T | None]:
-        """Return the next of `lists`, the micro-batches of each update, or None after the last one.
+    def _read_batches(
+        self, updates: Iterator[UpdateBatches]
+    ) -> Generator[Event, None, UpdateBatches | None]:
+        """Return the micro-batches of the next update, or None after the last update.
 
-        If it cannot be read, the updates so far are saved, and the events of that are yielded.
+        If they cannot be read, the updates so far are saved, and the events of that are yielded.
         """
         try:
-            return next(lists, None)
+            return next(updates, None)
         except Exception as error:
             yield from self._save_before(error)
             raise
+
+    def _make_update(
+        self,
+        batches: UpdateBatches,
+        progress: Progress,
+        averager: MetricAverager,
+        shortage: CoreShortage,
+    ) -> Iterator[Event]:
+        """Make one update with these micro-batches, and yield a report if one is due."""
+        # A run that is continued beyond its earlier end needs no validation there.
+        self.state.pending_validation = ""
+        started = time.monotonic()
+        progress.lr = self._learning_rate()
+        progress.grad_norm = self.updater.make_update(batches, averager, progress.lr)
+        self.state.seconds = progress.seconds_before + progress.seconds
+        averager.seconds += time.monotonic() - started
+        # The first update is reported at once, to show that training works and that a batch fits into memory.
+        is_first = self.state.step == progress.first_step
+        is_due = self.state.step % self.recipe.train.log_interval == 0
+        lacks_cores = shortage.warning()
+        if is_first or is_due or lacks_cores:
+            yield self._report(averager, progress, lacks_cores)
+
+    def _do_what_is_due(self, progress: Progress) -> Iterator[Event]:
+        """Validate and save after an update, as intervals and signals demand.
+
+        If a signal ends the run, it is stored in `progress`.
+        """
+        progress.epochs_before = progress.epochs_now
+        progress.epochs_now = self._complete_epochs()
+        self.state.ends_epoch = progress.epochs_now > progress.epochs_before
+        yield from self._validate_or_save_if_due(progress)
+        save = self._heed_signals(progress)
+        if save and not self.writer.has_saved():
+            yield from self.writer.save({})
 
     def _save_before(self, error: Exception) -> Iterator[Event]:
         """Save the updates so far, if this is the only process of the run, before `error` is raised.
@@ -259,17 +273,11 @@ class Trainer:
         """
         # Of several processes, the others may be waiting elsewhere.
         is_alone = distributed.world_size == 1
-        if is_alone and self.state.step and not self.writer.has_saved():
+        if is_alone and not self.writer.has_saved():
             try:
                 yield from self.writer.save({})
             except (MasscliError, OSError) as second:
                 note_failed_save(error, second)
-
-    def _count_epochs(self, progress: Progress) -> None:
-        """Record how often the first stream has been read, and whether this list has completed an epoch."""
-        progress.epochs_before = progress.epochs_now
-        progress.epochs_now = self._complete_epochs()
-        self.state.ends_epoch = progress.epochs_now > progress.epochs_before
 
     def _validate_or_save_if_due(self, progress: Progress) -> Iterator[Event]:
         """Validate and save the model if a validation is due, or else save it if a checkpoint is due."""
@@ -283,11 +291,9 @@ class Trainer:
             validate_interval, validate_epochs, progress
         ):
             yield from self._validate_and_save(on_schedule=True)
-            progress.saved_at = self.state.step
         # A validation saves as well.
         elif self._is_due(saving.save_interval_updates, saving.save_interval, progress):
             yield from self.writer.save({})
-            progress.saved_at = self.state.step
 
     def _reason_to_end(self, progress: Progress) -> str:
         """Return why the run ends before the next update, or an empty string if it does not.
@@ -339,8 +345,8 @@ class Trainer:
             self.recipe.optim, self.state.step, max_update, self.state.lr_factor
         )
 
-    def _between_lists(self) -> bool:
-        """Return whether the next update begins a new list of micro-batches.
+    def _between_draws(self) -> bool:
+        """Return whether the next update begins a new draw of micro-batches.
 
         With `--batch-reuse` n this is so before every n-th update, and before every update by default.
         """
@@ -357,9 +363,9 @@ class Trainer:
         """Return whether something is due after this update, by its interval in updates or in epochs.
 
         It is due every `interval` updates (0: not by updates) and every `epochs` epochs of the first stream
-        (None: not by epochs). This is asked only between two lists of micro-batches.
+        (None: not by epochs). This is asked only between two draws of micro-batches.
         """
-        # If lists are reused, the exact multiple may be inside a list.
+        # If draws are reused, the exact multiple may be inside a draw.
         if interval and self.state.step % interval < self.recipe.train.batch_reuse:
             return True
         return (

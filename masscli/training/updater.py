@@ -7,7 +7,7 @@ name the examples that may be responsible, and the checkpoint to continue from.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -15,11 +15,11 @@ from torch import Tensor
 from masscli.core import distributed
 from masscli.core.errors import MasscliError
 from masscli.core.listing import list_some
-from masscli.data.batches.loader import PlannedBatch, PreparedBatch
 from masscli.training.frozen_rows import FrozenRows
 from masscli.training.fsdp import local_part, total_norm
 from masscli.training.gradients import Gradients
 from masscli.training.metric_averager import MetricAverager
+from masscli.training.micro_batches import UpdateBatches
 from masscli.training.run_parts import RunParts
 
 DIVERGENCE_PATIENCE = 50
@@ -61,21 +61,19 @@ class ParameterUpdater:
 
     def make_update(
         self,
-        planned: Sequence[PlannedBatch],
-        prepared: Sequence[PreparedBatch],
+        batches: UpdateBatches,
         averager: MetricAverager,
         lr: float,
     ) -> float:
         """Make one update of the parameters, and return the norm of its gradient before clipping.
 
-        `planned` are the micro-batches of all processes, `prepared` those of this one with their contents.
         The results are added to `averager` and to the state of the run. In fp16, a gradient that overflows
         lowers the loss scale and leaves the parameters as they are. Otherwise a gradient that is not finite
         raises MasscliError.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = lr * group["scale"]
-        loss_sums, target_counts = self.gradients.compute(prepared)
+        loss_sums, target_counts = self.gradients.compute(batches.prepared)
         self.frozen_rows.clear_gradients()
         grad_norm = self.gradient_norm()
         # One norm tells whether any gradient anywhere is infinite or not a number.
@@ -90,12 +88,12 @@ class ParameterUpdater:
         self.optimizer.zero_grad(set_to_none=True)
         # A skipped update counts as well, so that its batches are consumed in every process.
         self.state.step += 1
-        for batch in planned:
+        for batch in batches.planned:
             self.state.positions[batch.stream] = batch.next_position
         if finite:
             self.state.targets += int(target_counts.sum())
             self._check_divergence(loss_sums, target_counts)
-            averager.add(loss_sums, target_counts, prepared)
+            averager.add(loss_sums, target_counts, batches.prepared)
         return grad_norm
 
     def gradient_norm(self) -> float:
