@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from masscli.checkpoint import saving
-from masscli.checkpoint.checkpoint import Checkpoint, RunState
+from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.checkpoint.run_state import RunState
 from masscli.core.config import from_dict, to_dict
 from masscli.data.batches.batch import Tokens
 from masscli.data.storage.data_folder import DataFolder

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from masscli.checkpoint import saving
-from masscli.checkpoint.checkpoint import Checkpoint, saved_checkpoints
+from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.checkpoint.find_checkpoint import saved_checkpoints
 from masscli.core.config import to_dict
 from masscli.core.errors import MasscliError
 from masscli.core.files import real_path

@@ -20,8 +20,8 @@ from masscli.checkpoint.checkpoint import (
     OBJECTIVES,
     OPTIMIZER,
     TRAINED,
-    RunState,
 )
+from masscli.checkpoint.run_state import RunState
 from masscli.checkpoint.state_file import (
     StateFile,
     read_state_file,

@@ -48,7 +48,7 @@ def refuse_text_as_run(paths: Iterable[Path]) -> None:
         if not path.is_file():
             continue
         # Only now, since most paths are folders, and this imports torch.
-        from masscli.checkpoint.checkpoint import FOREIGN_SUFFIXES
+        from masscli.checkpoint.find_checkpoint import FOREIGN_SUFFIXES
 
         # Opening a model of another program gives an error of its own.
         if path.suffix not in FOREIGN_SUFFIXES:

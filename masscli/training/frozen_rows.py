@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from masscli.checkpoint.checkpoint import RunState
 from masscli.checkpoint.new_rows import TOKEN_TABLES
+from masscli.checkpoint.run_state import RunState
 from masscli.models.transformer import Transformer
 from masscli.training.config import OLD_EMBEDDINGS
 from masscli.training.fsdp import local_part, shard_like

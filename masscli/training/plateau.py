@@ -8,7 +8,7 @@ been interrupted.
 
 from __future__ import annotations
 
-from masscli.checkpoint.checkpoint import RunState
+from masscli.checkpoint.run_state import RunState
 from masscli.training.config import OptimConfig
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from masscli.checkpoint.checkpoint import RunState
+from masscli.checkpoint.run_state import RunState
 from masscli.models.transformer import Transformer
 from masscli.text.tokenizer import Tokenizer
 from masscli.training.fsdp import TrainStep

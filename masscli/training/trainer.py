@@ -19,7 +19,7 @@ from collections.abc import Generator, Iterator
 
 import torch
 
-from masscli.checkpoint.checkpoint import RunState
+from masscli.checkpoint.run_state import RunState
 from masscli.core import distributed
 from masscli.core.errors import MasscliError, note_failed_save
 from masscli.core.listing import count_of

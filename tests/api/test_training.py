@@ -14,7 +14,8 @@ import pytest
 
 import masscli
 from masscli.api.training import open_run
-from masscli.checkpoint.checkpoint import Checkpoint, RunState
+from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.checkpoint.run_state import RunState
 from masscli.checkpoint.saving import save_new_run
 from masscli.cli.app import dispatch
 from masscli.core import memory

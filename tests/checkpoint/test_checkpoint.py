@@ -20,7 +20,8 @@ from safetensors.torch import load_file, save_file
 from masscli.__main__ import run as masscli
 from masscli.checkpoint import saving, state_file, tensor_file
 from masscli.checkpoint.average import average, mixture_warnings, open_members
-from masscli.checkpoint.checkpoint import Checkpoint, saved_checkpoints
+from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.checkpoint.find_checkpoint import saved_checkpoints
 from masscli.checkpoint.saving import rank_steps
 from masscli.checkpoint.state_file import StateFile, read_state_file, write_state_file
 from masscli.core.config import to_dict, to_toml

@@ -22,7 +22,7 @@ from torch import nn
 
 from masscli.__main__ import run as masscli
 from masscli.checkpoint import saving
-from masscli.checkpoint.checkpoint import RunState
+from masscli.checkpoint.run_state import RunState
 from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Tokens, pad
 from masscli.data.batches.framing import Framing

@@ -13,7 +13,8 @@ import pytest
 from rich.progress import Progress
 
 from masscli.__main__ import run
-from masscli.checkpoint.checkpoint import Checkpoint, RunState
+from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.checkpoint.run_state import RunState
 from masscli.checkpoint.saving import save_checkpoint
 from masscli.cli import training_events
 from masscli.core.errors import MasscliError

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from masscli.__main__ import run as masscli
-from masscli.checkpoint.checkpoint import Checkpoint, saved_checkpoints
+from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.checkpoint.find_checkpoint import saved_checkpoints
 from masscli.core.errors import MasscliError
 from masscli.data.batches.sampler import Position
 from masscli.training.events import Evaluated, Event, Saved

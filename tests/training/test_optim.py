@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import nn
 
-from masscli.checkpoint.checkpoint import RunState
+from masscli.checkpoint.run_state import RunState
 from masscli.models.attention import CrossAttention, SelfAttention
 from masscli.models.config import ModelConfig
 from masscli.models.transformer import Transformer

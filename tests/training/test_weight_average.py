@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from masscli.checkpoint.checkpoint import Checkpoint, saved_checkpoints
+from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.checkpoint.find_checkpoint import saved_checkpoints
 from masscli.core.errors import MasscliError
 from masscli.models.stack import Layer, Stack
 from masscli.training.events import Evaluated

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from masscli.checkpoint import saving
-from masscli.checkpoint.checkpoint import RunState
 from masscli.checkpoint.convert import xlm_folder
 from masscli.checkpoint.convert.attribution import read_attribution
 from masscli.checkpoint.convert.config_json import (
@@ -42,6 +41,7 @@ from masscli.checkpoint.convert.tensors import (
     normalize_names,
 )
 from masscli.checkpoint.convert.vocabulary import read_vocabulary
+from masscli.checkpoint.run_state import RunState
 from masscli.core.config import from_dict
 from masscli.core.errors import MasscliError
 from masscli.models.config import ModelConfig

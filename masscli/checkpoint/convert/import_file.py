@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from masscli.checkpoint import saving
-from masscli.checkpoint.checkpoint import RunState
 from masscli.checkpoint.convert.fairseq import convert_fairseq, is_fairseq
 from masscli.checkpoint.convert.foreign import (
     ForeignModel,
@@ -17,6 +16,7 @@ from masscli.checkpoint.convert.foreign import (
 )
 from masscli.checkpoint.convert.torch_file import read_torch_file
 from masscli.checkpoint.convert.xlm import convert_xlm, is_xlm
+from masscli.checkpoint.run_state import RunState
 from masscli.core.config import ConfigError, from_dict
 from masscli.core.errors import MasscliError
 from masscli.core.files import require_regular

@@ -12,7 +12,6 @@ from typing import Any
 from torch import Tensor
 
 from masscli.checkpoint import saving
-from masscli.checkpoint.checkpoint import RunState
 from masscli.checkpoint.convert.attribution import read_attribution
 from masscli.checkpoint.convert.config_json import (
     describe_problem,
@@ -44,6 +43,7 @@ from masscli.checkpoint.convert.seq2seq_weights import (
     read_tables,
     wrong_shape,
 )
+from masscli.checkpoint.run_state import RunState
 from masscli.core.config import ConfigError, from_dict
 from masscli.core.errors import MasscliError
 from masscli.models.config import ModelConfig

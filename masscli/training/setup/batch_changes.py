@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from masscli.checkpoint.checkpoint import RunState
+from masscli.checkpoint.run_state import RunState
 from masscli.data.batches.sampler import BatchSampler, Position
 from masscli.training.config import TrainConfig
 from masscli.training.stream import Stream

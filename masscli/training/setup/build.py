@@ -9,14 +9,9 @@ from pathlib import Path
 
 import torch
 
-from masscli.checkpoint.checkpoint import (
-    MODEL,
-    Checkpoint,
-    RunState,
-    load_tensors,
-    make_framing,
-)
+from masscli.checkpoint.checkpoint import MODEL, Checkpoint, load_tensors, make_framing
 from masscli.checkpoint.initialize import freeze, initialize_model
+from masscli.checkpoint.run_state import RunState
 from masscli.checkpoint.word_vectors import load_vectors
 from masscli.core import distributed
 from masscli.core.errors import MasscliError

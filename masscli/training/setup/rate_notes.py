@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from masscli.checkpoint.checkpoint import RunState
+from masscli.checkpoint.run_state import RunState
 from masscli.core.listing import count_of
 from masscli.training.config import OptimConfig
 from masscli.training.learning_rate import learning_rate

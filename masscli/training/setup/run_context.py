@@ -8,11 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from masscli.checkpoint.checkpoint import (
-    Checkpoint,
-    DamagedCheckpointError,
-    saved_checkpoints,
-)
+from masscli.checkpoint.checkpoint import Checkpoint, DamagedCheckpointError
+from masscli.checkpoint.find_checkpoint import saved_checkpoints
 from masscli.core import distributed
 from masscli.core.errors import MasscliError
 from masscli.data.storage.data_folder import DataFolder

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from masscli.checkpoint import saving
-from masscli.checkpoint.checkpoint import Checkpoint, RunState
+from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.checkpoint.run_state import RunState
 from masscli.core import distributed
 from masscli.core.config import to_dict
 from masscli.core.errors import MasscliError, cannot_be_written

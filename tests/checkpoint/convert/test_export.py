@@ -13,8 +13,9 @@ from safetensors.torch import load_file
 
 from masscli.__main__ import run
 from masscli.checkpoint import saving
-from masscli.checkpoint.checkpoint import Checkpoint, RunState
+from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.checkpoint.convert.export import export_checkpoint
+from masscli.checkpoint.run_state import RunState
 from masscli.core.config import from_dict, to_dict
 from masscli.data.storage.data_folder import DataFolder
 from masscli.models.presets import resolve
