@@ -1,8 +1,9 @@
-"""Named entities in BIO, BIOES and BILOU tags, compared by exact spans as conlleval does (CoNLL-2003).
+"""Named entities in BIO, BIOES, BILOU and BMES tags, compared by exact spans as conlleval does (CoNLL-2003).
 
 B-X starts an entity of type X, and so does an I-X that does not continue one of type X; any other tag, such
 as O, ends the entity. In BIOES the last word of an entity has E-X, and a single word S-X; both end the
-entity. BILOU has L and U in their place. A tag without a type, such as B, has an empty type.
+entity. BILOU has L and U in their place, and BMES has M in the place of I. A tag without a type, such as B,
+has an empty type.
 """
 
 from __future__ import annotations
@@ -11,9 +12,24 @@ from collections.abc import Sequence
 
 Span = tuple[int, int, str]
 """An entity: the number of its first word, that of its last word plus one, and its type."""
-BILOU_TO_BIOES = {"L": "E", "U": "S"}
-"""Prefixes of BILOU for the last word of an entity and for a single word, and those of BIOES that mean the
-same. spaCy and AllenNLP use BILOU."""
+IN_BIOES = {
+    "B": "B",
+    "I": "I",
+    "E": "E",
+    "S": "S",
+    "L": "E",
+    "U": "S",
+    "M": "I",
+    "W": "S",
+}
+"""The prefixes of tags that mark entities, each with the prefix of BIOES that means the same. spaCy and
+AllenNLP use BILOU; Chinese data are often in BMES, or in BMEWO with W for a single word."""
+
+
+def marks_entity(tag: str) -> bool:
+    """Return whether a tag is one of a word in an entity with a type, such as B-PER."""
+    prefix, hyphen, _ = tag.partition("-")
+    return bool(hyphen) and prefix in IN_BIOES
 
 
 def entity_spans(tags: Sequence[str]) -> list[Span]:
@@ -24,8 +40,8 @@ def entity_spans(tags: Sequence[str]) -> list[Span]:
     # A tag outside of entities at the end closes the last entity.
     for position, tag in enumerate([*tags, "O"]):
         prefix, _, entity_type = tag.partition("-")
-        # BILOU differs from BIOES in two names only.
-        prefix = BILOU_TO_BIOES.get(prefix, prefix)
+        # The schemes differ in names only.
+        prefix = IN_BIOES.get(prefix, prefix)
         continues = prefix in ("I", "E") and open_type == entity_type
         # The entity before this word ends here.
         if open_type is not None and not continues:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from masscli.core.digits import parse_number
 from masscli.core.listing import count_of, list_some
 from masscli.metrics.config import ScoreConfig
+from masscli.metrics.entities import marks_entity
 from masscli.metrics.unlabeled import LABEL_METRICS
 from masscli.text.markers import BPE_CONTINUATION, SENTENCEPIECE_SPACE, UNKNOWN_TEXT
 
@@ -260,9 +261,7 @@ def check_metrics(
     for name, lines in references.items():
         # Blank lines separate sentences of tagged words, and are not labels.
         labels = {line.strip() for line in lines if line.strip()}
-        if "entity-f1" in options.metric and not any(
-            label[1:2] == "-" for label in labels
-        ):
+        if "entity-f1" in options.metric and not any(map(marks_entity, labels)):
             yield (
                 f"{name}: no label begins or continues an entity (B-, I-); "
                 "such labels are for --metric accuracy or f1"

@@ -166,6 +166,12 @@ def test_entities_are_exact_spans() -> None:
         (3, 4, "X"),
         (5, 6, "Y"),
     ], "BILOU"
+    assert entities.entity_spans(["B-X", "M-X", "E-X", "S-X", "O", "W-Y", "M-Y"]) == [
+        (0, 3, "X"),
+        (3, 4, "X"),
+        (5, 6, "Y"),
+        (6, 7, "Y"),
+    ], "BMES and BMEWO"
     assert entities.entity_spans(["B", "I", "O", "B", "S", "I-X"]) == [
         (0, 2, ""),
         (3, 4, ""),

@@ -44,8 +44,6 @@ from masscli.objectives.shared.sequence_reader import SequenceReader
 from masscli.objectives.shared.table_columns import choose_language
 from masscli.text.single_line import one_cell
 
-ENTITY_PREFIXES = ("B-", "I-", "E-", "S-")
-"""The prefixes of labels that mark entities, such as B-PER (in the schemes BIO and BIOES)."""
 _CHECKED_SENTENCES = 100
 """Number of sentences for which it is checked whether a column numbers the words."""
 OUTSIDE = "O"
@@ -73,7 +71,7 @@ class Tag(PredictiveObjective):
         They are `entity-f1` and `accuracy` if labels mark entities, else `accuracy` and `f1` (the mean F1
         over labels).
         """
-        if any(label.startswith(ENTITY_PREFIXES) for label in self.options.labels):
+        if any(map(entities.marks_entity, self.options.labels)):
             return ("entity-f1", "accuracy")
         return ("accuracy", "f1")
 
