@@ -146,8 +146,7 @@ def _show_retrieval(path: Path, folder: Path | None, split: str) -> None:
     """
     from masscli.checkpoint.checkpoint import Checkpoint
     from masscli.data.storage.verification import open_verified
-    from masscli.generation.retrieval import precision_at_1, sentence_vectors
-    from masscli.training.setup.build_validator import aligned_rows
+    from masscli.training.validation_tasks import RetrievalTask
 
     checkpoint = Checkpoint.open(path)
     if not checkpoint.recipe.model.encoder_layers:
@@ -162,11 +161,7 @@ def _show_retrieval(path: Path, folder: Path | None, split: str) -> None:
             "name the right folder with --data",
         )
     # Retrieval needs lines that are known to be translations of each other.
-    pairs = [
-        (pair.source, pair.target)
-        for pair in data.manifest.aligned
-        if pair.split == split
-    ]
+    pairs = data.aligned_pairs(split)
     if not pairs:
         raise MasscliError(
             f"{data.folder}: has no {split} pairs",
@@ -176,17 +171,13 @@ def _show_retrieval(path: Path, folder: Path | None, split: str) -> None:
     warn_of_untrained(
         path, checkpoint, [language for pair in pairs for language in pair]
     )
-    for source, target in pairs:
-        source_rows, target_rows = aligned_rows(data, split, (source, target), None)
-        source_vectors = sentence_vectors(model, framing, source_rows, source)
-        target_vectors = sentence_vectors(model, framing, target_rows, target)
-        forward = precision_at_1(source_vectors, target_vectors)
-        backward = precision_at_1(target_vectors, source_vectors)
-        count = len(source_vectors)
-        for direction, precision in (
-            (f"{source}-{target}", forward),
-            (f"{target}-{source}", backward),
+    for pair in pairs:
+        sides = data.aligned_rows(split, pair)
+        count = len(sides[0])
+        for name, precision in (
+            RetrievalTask(pair, sides, framing).measure(model).items()
         ):
+            direction = name.removeprefix("retrieval.")
             print(
                 f"{direction:12} {precision:7.2%} of {count:,} sentences find their translation first "
                 f"(chance {1 / max(1, count):.2%})"

@@ -186,6 +186,25 @@ class DataFolder:
             self._piece_counts[language] = count_pieces(text, self.vocab.size)
         return self._piece_counts[language]
 
+    def aligned_pairs(self, split: str) -> list[tuple[str, str]]:
+        """Return the language pairs of which a split has aligned text, each in the order of `preprocess`."""
+        return [
+            (entry.source, entry.target)
+            for entry in self.manifest.aligned
+            if entry.split == split
+        ]
+
+    def aligned_rows(
+        self, split: str, pair: tuple[str, str], limit: int | None = None
+    ) -> tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]]:
+        """Return the token ids of the first `limit` sentence pairs of a split (None: of all), by side.
+
+        Raises as `pair` does.
+        """
+        first, second = self.pair(split, *pair)
+        rows = range(len(first))[:limit]
+        return [first[row] for row in rows], [second[row] for row in rows]
+
     def pair(self, split: str, source: str, target: str) -> tuple[Column, Column]:
         """Return the token ids of a language pair in one split, as aligned columns (source, target).
 
