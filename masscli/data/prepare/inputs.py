@@ -215,27 +215,26 @@ def _find_prefixes(config: PreprocessConfig) -> list[_Prefix]:
     The first prefix of --validpref is for the split valid and the second for valid1, as in fairseq; likewise
     test.
     """
-    prefixes = []
-    if config.trainpref:
-        prefixes.append(_Prefix("train", config.trainpref))
-    for split, value in (("valid", config.validpref), ("test", config.testpref)):
-        if value:
-            for number, name in enumerate(str(value).split(",")):
-                # As in fairseq, the first of several is valid, and those after it are valid1, valid2, ...
-                prefixes.append(_Prefix(f"{split}{number or ''}", Path(name)))
-    given = {
+    options = {
         "train": config.trainpref,
         "valid": config.validpref,
         "test": config.testpref,
     }
-    for prefix in prefixes:
-        # There would be nothing before the dot: `.`, `/`, or what follows the last comma of `valid,`.
-        if not prefix.path.name:
-            split = prefix.split.rstrip("0123456789")
-            raise MasscliError(
-                f"--{split}pref {given[split]}: {str(prefix.path)!r} is not a prefix of files",
-                "the files of data/train are data/train.LANG",
-            )
+    prefixes = []
+    for split, value in options.items():
+        if not value:
+            continue
+        # Only held-out text may have several prefixes.
+        names = [str(value)] if split == "train" else str(value).split(",")
+        for number, name in enumerate(names):
+            path = Path(name)
+            # There would be nothing before the dot: `.`, `/`, or what follows the last comma of `valid,`.
+            if not path.name:
+                raise MasscliError(
+                    f"--{split}pref {value}: {str(path)!r} is not a prefix of files",
+                    "the files of data/train are data/train.LANG",
+                )
+            prefixes.append(_Prefix(f"{split}{number or ''}", path))
     return prefixes
 
 

@@ -13,8 +13,6 @@ text and the settings.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence, Set
@@ -24,10 +22,8 @@ from pathlib import Path
 
 import sentencepiece
 
-from masscli.core.config import to_dict
 from masscli.core.errors import MasscliError
-from masscli.core.files import flush_to_disk, require_unchanged, sha256_of
-from masscli.core.listing import count_of
+from masscli.core.files import flush_to_disk, require_unchanged
 from masscli.data.prepare.chunks import bytes_in_chunks, cut_chunks, text_bytes
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.prepare.drop_reasons import OPTION_OF_REASON
@@ -41,21 +37,17 @@ from masscli.data.prepare.folder_contents import (
     pair_entries,
     text_entries,
 )
+from masscli.data.prepare.input_fingerprint import input_fingerprint, input_settings
 from masscli.data.prepare.input_scan import copy_stdin, scan_files
 from masscli.data.prepare.inputs import RequestedInputs, find_inputs
 from masscli.data.prepare.progress import ProgressReporter
 from masscli.data.prepare.publish import is_up_to_date, locked, publish, remove_partial
 from masscli.data.prepare.resume_state import RESUME_FILE, ResumeState
-from masscli.data.prepare.round_trip import (
-    normalization_warnings,
-    round_trip_warnings,
-)
 from masscli.data.prepare.shard_builder import (
     DROPPED_FILE,
     ShardBuilder,
     smallest_ids_dtype,
 )
-from masscli.data.prepare.split_text import split_text_warnings
 from masscli.data.prepare.table_text import bad_rows_of
 from masscli.data.prepare.text_groups import (
     TextGroup,
@@ -64,6 +56,7 @@ from masscli.data.prepare.text_groups import (
     repeated_texts,
 )
 from masscli.data.prepare.vocabulary_sample import make_vocabulary, training_files
+from masscli.data.prepare.vocabulary_warnings import vocabulary_warnings
 from masscli.data.prepare.worker_pool import WorkerPool
 from masscli.data.storage.column_writer import ResumeError
 from masscli.data.storage.manifest import (
@@ -74,31 +67,13 @@ from masscli.data.storage.manifest import (
     FilterStats,
     Manifest,
 )
-from masscli.text import bpe_codes
 from masscli.text.corpus import STDIN_COPY, FileScan
 from masscli.text.single_line import one_cell
-from masscli.text.tokenizer import MODEL_FILE, Tokenizer, find_model_file
-from masscli.text.tokenizer_card import TOKENIZER_FILE, read_card
-from masscli.text.unknown_pieces import lacks_capitals
+from masscli.text.tokenizer import MODEL_FILE, Tokenizer
+from masscli.text.tokenizer_card import TOKENIZER_FILE
 from masscli.text.vocabulary import Vocabulary
 from masscli.version import __version__
 
-INPUT_OPTIONS = frozenset(
-    [
-        "langs", "source_lang", "target_lang", "pairs", "table_lang",
-        "trainpref", "validpref", "testpref", "mono",
-        "tsv", "jsonl", "conll", "squad", "dialogues", "aligned", "swag", "race",
-        "spm_model", "extend", "bpe_codes", "bpe_vocab", "bpe_min_count",
-        "destdir", "workers", "overwrite", "max_bad_rows", "part",
-    ]
-)  # fmt: skip
-"""Options that name inputs or control how the work is done. They are not stored as settings: the
-languages, pairs, texts and vocabulary that they name are themselves part of the fingerprint of the
-input."""
-FILTER_OPTIONS = frozenset(
-    ["dedup", "drop_copies", "drop_held_out", "filter_lang", "bad_rows"]
-)
-"""Options that are stored as settings only if they are on, since they change nothing otherwise."""
 SECONDS_BETWEEN_STATES = 2.0
 """Minimum time in seconds between two writes of the resume state."""
 
@@ -209,77 +184,18 @@ def scanned(config: PreprocessConfig, progress: ProgressReporter) -> Iterator[Ru
             progress.warn(
                 f"{first} and {second} are the same text, which counts twice as {language}"
             )
-        settings = _settings(config)
-        fingerprint = _input_fingerprint(settings, inputs, groups, scans)
-        partial = config.destdir / PARTIAL_FOLDER
+        settings = input_settings(config)
         yield Run(
-            config,
-            inputs,
-            groups,
-            scans,
-            partial,
-            fingerprint,
-            settings,
-            pool,
-            progress,
+            config=config,
+            inputs=inputs,
+            groups=groups,
+            scans=scans,
+            folder=config.destdir / PARTIAL_FOLDER,
+            input_fingerprint=input_fingerprint(settings, inputs, groups, scans),
+            settings=settings,
+            pool=pool,
+            progress=progress,
         )
-
-
-def _settings(config: PreprocessConfig) -> dict[str, str]:
-    """Return the options that influence the resulting data folder, each value as JSON.
-
-    A given vocabulary is represented by a hash of its contents, in hexadecimal, which is not JSON.
-    Raises MasscliError if its file cannot be read.
-    """
-    settings = {}
-    for name, value in to_dict(config).items():
-        # The location of files does not matter; their contents are part of the fingerprint.
-        if name in INPUT_OPTIONS or (
-            name in FILTER_OPTIONS and value in (False, "refuse")
-        ):
-            continue
-        # It has no effect on other vocabularies.
-        if name == "new_pieces" and config.extend is None:
-            continue
-        settings[name] = json.dumps(value)
-    if config.spm_model:
-        try:
-            settings["spm_model"] = sha256_of(find_model_file(config.spm_model))
-        except OSError as error:
-            raise MasscliError(
-                f"--spm-model {config.spm_model}: {error.strerror}",
-                "name a model's file, a data folder or a run",
-            ) from None
-    if config.extend:
-        settings["extend"] = read_card(
-            find_model_file(config.extend).parent
-        ).fingerprint
-    if config.bpe_codes and config.bpe_vocab:
-        codes = bpe_codes.read_bpe_files(
-            config.bpe_codes, config.bpe_vocab, config.bpe_min_count
-        )
-        settings["bpe_codes"] = hashlib.sha256(codes).hexdigest()
-    return settings
-
-
-def _input_fingerprint(
-    settings: dict[str, str],
-    inputs: RequestedInputs,
-    groups: Sequence[TextGroup],
-    scans: Mapping[Path, FileScan],
-) -> str:
-    """Return a sha256 of everything that influences the resulting data folder: settings and text."""
-    texts: list[object] = []
-    for group in groups:
-        digests = [scans[path].sha256 for path in group.paths]
-        texts.append([group.name, group.languages, group.pairs, digests])
-    for labeled in inputs.tables:
-        digests = [scans[path].sha256 for path in labeled.files]
-        language = inputs.table_language
-        texts.append([labeled.table, labeled.split, labeled.format, language, digests])
-    # Another format would give other bytes for the same text.
-    everything = [FORMAT, settings, inputs.languages, inputs.pairs, texts]
-    return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()
 
 
 # -- survey, sample, encode --
@@ -338,41 +254,13 @@ def prepare_encoding(run: Run) -> None:
     run.progress.note(
         f"vocabulary of {tokenizer.vocab.size} pieces {origin} in {seconds:.1f} s"
     )
-    _warn_of_vocabulary(run, tokenizer, is_given=origin == "adopted")
+    files = training_files(run.groups, run.scans, run.inputs.languages)
+    # A vocabulary that is not adopted was trained on these files.
+    is_given = origin == "adopted"
+    for warning in vocabulary_warnings(run.config, files, tokenizer, is_given):
+        run.progress.warn(warning)
     if needs_survey(run.config, run.groups):
         write_survey(run.groups, run.scans, run.config, run.folder)
-
-
-def _warn_of_vocabulary(run: Run, tokenizer: Tokenizer, is_given: bool) -> None:
-    """Warn of what is wrong with the vocabulary, or with training text that does not suit it.
-
-    `is_given` says whether the user gave the vocabulary, instead of having one trained on this text.
-    """
-    if run.config.bpe_vocab is not None:
-        skipped = bpe_codes.skipped_lines(run.config.bpe_vocab)
-        if skipped:
-            lines = count_of(len(skipped), "line")
-            run.progress.warn(
-                f"--bpe-vocab {run.config.bpe_vocab}: {lines} from line {skipped[0]} on get no id, "
-                "as in XLM, since they repeat a piece or are not PIECE COUNT"
-            )
-    # A vocabulary that is trained on this text covers its letters.
-    if is_given and lacks_capitals(tokenizer):
-        path = run.config.spm_model
-        advice = "add --lowercase"
-        # A folder also says how text is preprocessed for its vocabulary, which the option would contradict.
-        if path is not None and path.is_dir():
-            advice = "lower-case the text before (for an imported model, `masscli import --lowercase` does)"
-        run.progress.warn(
-            f"the vocabulary has no capital letters, which will be unknown: {advice}"
-        )
-    files = training_files(run.groups, run.scans, run.inputs.languages)
-    warnings = split_text_warnings(files, tokenizer if is_given else None)
-    if tokenizer.preprocessing.moses:
-        warnings += round_trip_warnings(files, tokenizer.preprocessing)
-    warnings += normalization_warnings(files, tokenizer)
-    for warning in warnings:
-        run.progress.warn(warning)
 
 
 def _encode(run: Run, state: ResumeState) -> None:
