@@ -320,40 +320,51 @@ def test_stories_are_mixed_two_by_two(
     assert mixed[0] == mixed[1]
 
 
-def test_an_offline_round_learns_real_text_from_what_all_models_so_far_write(
-    corpora: Path, stubs: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("target", ["fr", "de"])
+def test_an_offline_round_learns_real_text_from_what_its_teachers_write(
+    corpora: Path, stubs: Path, monkeypatch: pytest.MonkeyPatch, target: str
 ) -> None:
-    monkeypatch.setenv("TARGET", "de")
+    monkeypatch.setenv("TARGET", target)
     run_script(RECIPES / "enfr", corpora, stubs, monkeypatch, "small")
     calls = run_script(
-        RECIPES / "ende/offline-rounds.sh", corpora, stubs, monkeypatch, "small"
+        RECIPES / "enfr/offline-rounds.sh", corpora, stubs, monkeypatch, "small"
     )
-    halves = {side: text_of(corpora, f"half.{side}") for side in ("en", "de")}
+    halves = {side: text_of(corpora, f"half.{side}") for side in ("en", target)}
     runs = by_folder(calls)
     translations = [call for call in of_command(calls, "generate") if "--beam" in call]
-    teachers = [
-        ["out/long-1"],
-        ["out/offline-1", "out/long-1", "out/long-2"],
-        ["out/offline-2", "out/offline-1", "out/long-2"],
-        ["out/offline-3", "out/offline-2", "out/long-2"],
+    # A run's name, the run it begins with, and its teachers, in the order in which they are trained.
+    rounds = [
+        ("offline-1.1", "mass", ["long-1"]),
+        ("offline-1.2", "offline-1.1", ["offline-1.1", "long-1", "long-2"]),
+        ("offline-1.3", "offline-1.2", ["offline-1.2", "offline-1.1", "long-2"]),
+        ("offline-2.1", "mass-2", ["long-2"]),
+        ("offline-2.2", "offline-2.1", ["offline-2.1", "long-2", "long-1"]),
+        ("offline-2.3", "offline-2.2", ["offline-2.2", "offline-2.1", "long-1"]),
+        ("offline-joint", "offline-2.3", ["offline-2.3", "offline-1.3"]),
     ]
-    begins = ["out/mass", "out/offline-1", "out/offline-2", "out/offline-3"]
-    for number, (models, begin) in enumerate(zip(teachers, begins, strict=True), 1):
-        run = runs[f"offline-{number}"]
-        assert value(run, "--init-from") == begin
-        both_ways = translations[2 * number - 2 : 2 * number]
-        for call, (from_, to) in zip(
-            both_ways, (("de", "en"), ("en", "de")), strict=True
+    for number, (name, begin, teachers) in enumerate(rounds):
+        run = runs[name]
+        assert value(run, "--init-from") == f"out/{begin}"
+        with_back_translation = name.endswith((".1", ".2"))
+        for way, from_, to in (
+            ("to-english", target, "en"),
+            ("to-target", "en", target),
         ):
+            call = translations[2 * number + (way == "to-english")]
+            models = [f"out/{teacher}" for teacher in teachers]
             assert call[1 : 1 + len(models)] == models
-            assert value(call, "--input") == f"out/text/half.{from_}"
+            assert value(call, "--input") == f"out/text/half.{to}"
             # The stubs write x as a translation, and filter keeps all pairs.
-            pairs = corpora.parent / f"out/text/offline-{number}/{to}-{from_}"
-            assert Path(f"{pairs}.{to}").read_text() == "x\n"
-            assert Path(f"{pairs}.{from_}").read_text() == halves[from_]
-            folder = f"out/data-offline-{number}-{to}-{from_}"
-            assert f"stream.offline-{to}-{from_}.data_dir={folder}" in run
+            pairs = corpora.parent / f"out/text/{name}/{from_}-{to}"
+            assert Path(f"{pairs}.{from_}").read_text() == "x\n"
+            assert Path(f"{pairs}.{to}").read_text() == halves[to]
+            folder = f"out/data-{name}-{from_}-{to}"
             assert folder in values(of_command(calls, "preprocess"), "--destdir")
+            assert f"stream.offline-{way}.data_dir={folder}" in run
+            assert f"stream.offline-{way}.dataset={from_}-{to}" in run
+            assert f"stream.back-{way}.dataset={from_}-{to}" in run
+            off = f"stream.back-{way}.loss_weight=0"
+            assert (off not in run) == with_back_translation
 
 
 def test_distillation_adds_the_translations_of_each_round_to_the_text_of_the_next(
