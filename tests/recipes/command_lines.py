@@ -19,6 +19,7 @@ from masscli.core.config import from_dict
 from masscli.objectives.registry import OBJECTIVES
 from masscli.training.recipe import Recipe
 from masscli.training.setup.request import TrainRequest
+from masscli.training.setup.unused_options import check_unused_options
 
 ROOT = Path(__file__).parents[2]
 SEPARATORS = re.compile(r"[|;&<>()]+")
@@ -102,10 +103,17 @@ def accept(call: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _decode(**given: object) -> None:
-    """Stand in for a command. A training request decodes its recipe later, so that is done here."""
+    """Stand in for a command. A training request decodes its recipe and looks for unused options later, so that is done here."""
     for request in given.values():
         if isinstance(request, TrainRequest):
-            from_dict(Recipe, request.recipe_options)
+            recipe = from_dict(Recipe, request.recipe_options)
+            # Whether the temperature has an effect depends on the languages of the data.
+            unused = [
+                problem
+                for problem in check_unused_options(recipe, request)
+                if problem.key != "lang_temperature"
+            ]
+            assert not unused, unused
             if request.objective is not None:
                 options = {
                     "name": request.objective,
