@@ -75,9 +75,16 @@ def _cell(summary: Summary | None, test: PairedTest | None) -> str:
     if test is not None:
         cell += f" ({test.difference:+.2f}"
         if test.p is not None:
-            cell += f", p = {test.p:.3f}"
+            cell += f", {_p_text(test.p)}"
         cell += ")"
     return cell
+
+
+def _p_text(p: float) -> str:
+    """Return `p = 0.004`, or `p < 0.001`, since p is never zero, as three decimals would say."""
+    if p < 0.001:
+        return "p < 0.001"
+    return f"p = {p:.3f}"
 
 
 def align_table(rows: Sequence[Sequence[str]], text_columns: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import statistics
 from pathlib import Path
@@ -81,6 +82,22 @@ def test_seeds_that_only_one_method_has_do_not_enter_the_test(tmp_path: Path) ->
     test = tests[(("method", "mass"),), "BLEU"]
     assert (test.difference, test.count) == (4.0, 2)
     assert test.p == pytest.approx(0.0792, abs=1e-4)
+
+
+def test_a_small_p_is_not_printed_as_zero(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Differences are 4 and 4.001: t is 8001 with one degree of freedom, so p = 1 - 2/pi * atan(8001) = 0.00008."""
+    path = tmp_path / "log.jsonl"
+    values = {"scratch": (10.0, 12.0), "mass": (14.0, 16.001)}
+    with path.open("w") as file:
+        for method, seed in itertools.product(values, (1, 2)):
+            tags = {"method": method, "seed": str(seed)}
+            value = values[method][seed - 1]
+            row = {"metric": "BLEU", "value": value, "signature": "s", "tags": tags}
+            file.write(json.dumps(row) + "\n")
+    assert run(["report", str(path), "--baseline", "method=scratch"]) == 0
+    assert "(+4.00, p < 0.001)" in capsys.readouterr().out
 
 
 def test_a_score_that_another_one_replaces_is_named(
