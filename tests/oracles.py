@@ -157,7 +157,7 @@ def squad_pair(gold: str, predicted: str, v2: bool) -> tuple[float, float]:
 
 def squad_means(
     asked: dict[str, list[str]],
-    told: dict[str, str],
+    answers: dict[str, str],
     v2: bool,
     odds: dict[str, float] | None = None,
     limit: float = math.inf,
@@ -169,13 +169,13 @@ def squad_means(
     """
     pairs = []
     for key, golds in asked.items():
-        if key not in told:
+        if key not in answers:
             pairs.append((0.0, 0.0))
         elif odds is not None and odds[key] > limit:
             pairs.append((float(not golds), float(not golds)))
         else:
             meant = [g for g in golds if squad_words(g)] or [""] if v2 else golds
-            each = [squad_pair(g, told[key], v2) for g in meant]
+            each = [squad_pair(g, answers[key], v2) for g in meant]
             pairs.append((max(e for e, _ in each), max(f for _, f in each)))
     return 100 * sum(e for e, _ in pairs) / len(pairs), 100 * sum(
         f for _, f in pairs

@@ -117,9 +117,11 @@ def test_a_signal_after_the_work_ends_the_process_without_a_traceback() -> None:
         "atexit.register(signal.raise_signal, signal.SIGINT);"
         "signal.signal(signal.SIGINT, signal.default_int_handler); main()"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
-    assert done.stdout.startswith("masscli ")
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True
+    )
+    assert (result.returncode, result.stderr) == (-signal.SIGINT, "")
+    assert result.stdout.startswith("masscli ")
 
 
 def test_no_process_keeps_a_command_from_ending() -> None:
@@ -131,8 +133,8 @@ def test_no_process_keeps_a_command_from_ending() -> None:
         "main()"
     )
     command = [sys.executable, "-W", "ignore", "-c", code]
-    done = subprocess.run(command, capture_output=True, timeout=20)
-    assert (done.returncode, done.stderr) == (0, b"")
+    result = subprocess.run(command, capture_output=True, timeout=20)
+    assert (result.returncode, result.stderr) == (0, b"")
 
 
 MESSAGES = (
@@ -156,8 +158,8 @@ MESSAGES = (
 def test_messages_that_nobody_can_read_are_not_an_error(loss: str) -> None:
     """A run must continue if the terminal is closed or `tee` has ended."""
     command = [sys.executable, "-c", MESSAGES.format(loss)]
-    done = subprocess.run(command, stdout=subprocess.PIPE)
-    assert (done.returncode, done.stdout) == (0, b"kept\n")
+    result = subprocess.run(command, stdout=subprocess.PIPE)
+    assert (result.returncode, result.stdout) == (0, b"kept\n")
 
 
 @pytest.mark.parametrize(
@@ -256,7 +258,7 @@ def test_scores_need_no_temporary_folder(tmp_path: Path) -> None:
     def forbid_files() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 
-    done = subprocess.run(
+    result = subprocess.run(
         command,
         cwd=tmp_path,
         preexec_fn=forbid_files,
@@ -264,11 +266,11 @@ def test_scores_need_no_temporary_folder(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    assert (done.returncode, "Traceback" in done.stderr) == (0, False)
-    assert "100.0" in done.stdout
+    assert (result.returncode, "Traceback" in result.stderr) == (0, False)
+    assert "100.0" in result.stdout
     # A program that uses masscli is still told that there is no such folder.
     code = "import tempfile, masscli.metrics.sacrebleu_metrics; tempfile.gettempdir()"
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-B", "-c", code],
         cwd=tmp_path,
         preexec_fn=forbid_files,
@@ -276,5 +278,5 @@ def test_scores_need_no_temporary_folder(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    assert "FileNotFoundError" in done.stderr
-    assert "No usable temporary directory" in done.stderr
+    assert "FileNotFoundError" in result.stderr
+    assert "No usable temporary directory" in result.stderr

@@ -117,7 +117,7 @@ def finetune(
     folder: Path, run_folder: Path, *options: str, updates: int = 4
 ) -> list[dict[str, float]]:
     """Run it; the validations."""
-    at = [
+    command = [
         "finetune",
         str(folder / "data"),
         "--save-dir",
@@ -125,7 +125,7 @@ def finetune(
         "--max-update",
         str(updates),
     ]
-    assert dispatch([*at, *options]) == 0
+    assert dispatch([*command, *options]) == 0
     events = [
         json.loads(line) for line in (run_folder / "log.jsonl").read_text().splitlines()
     ]

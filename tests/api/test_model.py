@@ -47,10 +47,10 @@ def load(folder: Path) -> masscli.Model:
 
 def test_importing_masscli_does_not_import_torch() -> None:
     code = "import sys, masscli; print('torch' in sys.modules, 'load' in dir(masscli), masscli.load.__name__, 'torch' in sys.modules)"
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
-    assert done.stdout == "False True load True\n"
+    assert result.stdout == "False True load True\n"
 
 
 def test_every_public_name_is_there() -> None:
@@ -65,15 +65,15 @@ def test_translations_are_those_of_the_command(
 ) -> None:
     (tmp_path / "in").write_text("".join(f"{line}\n" for line in [*LINES, ""]))
     model = load(ende)
-    at = ["generate", str(ende), "--input", str(tmp_path / "in")]
+    args = ["generate", str(ende), "--input", str(tmp_path / "in")]
     assert (
         model.translate([*LINES, ""], "en", "de", beam=3)
-        == command(capsys, *at, "--beam", "3").split("\n")[:-1]
+        == command(capsys, *args, "--beam", "3").split("\n")[:-1]
     )
     n_best = model.translate_nbest(iter(LINES), beam=3, lenpen=0.5)
     printed = command(
         capsys,
-        *at,
+        *args,
         "--beam",
         "3",
         "--nbest",

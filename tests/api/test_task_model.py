@@ -34,9 +34,16 @@ pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
 def test_a_checkpoint_without_a_task_predicts_nothing(
     labeled: Path, tmp_path: Path
 ) -> None:
-    at = [str(labeled / "data"), "--max-update", "1", *TINY]
+    command = [str(labeled / "data"), "--max-update", "1", *TINY]
     dispatch(
-        ["pretrain", *at, "--objective", "mass", "--save-dir", str(tmp_path / "mass")]
+        [
+            "pretrain",
+            *command,
+            "--objective",
+            "mass",
+            "--save-dir",
+            str(tmp_path / "mass"),
+        ]
     )
     assert (
         refused("predict", tmp_path / "mass")[0]

@@ -72,8 +72,8 @@ def test_mine_names_empty_lines(
     (tmp_path / "all").write_text("bi bo\n")
     sides = ["-i", str(tmp_path / "some"), "-j", str(tmp_path / "all")]
     assert run(["mine", str(english), *sides, "-s", "en", "-t", "en"]) == 0
-    said = f"warning: {tmp_path / 'some'}: lines 2, 3 were empty, and cannot be in a pair\n"
-    assert said in capsys.readouterr().err
+    message = f"warning: {tmp_path / 'some'}: lines 2, 3 were empty, and cannot be in a pair\n"
+    assert message in capsys.readouterr().err
 
 
 def test_languages_of_earlier_runs_count(

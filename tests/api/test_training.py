@@ -65,8 +65,8 @@ def test_a_run_from_python_equals_that_of_the_command(
     flags = ["--k", "0.4"]
     for key, value in {**SMALL, **TRAIN}.items():
         flags += [f"--{key.replace('_', '-')}", str(value)]
-    at = ["--objective", "mass", "--save-dir", str(tmp_path / "command")]
-    assert dispatch(["pretrain", str(toy), *at, *flags]) == 0
+    command = ["--objective", "mass", "--save-dir", str(tmp_path / "command")]
+    assert dispatch(["pretrain", str(toy), *command, *flags]) == 0
     mine, theirs = (Checkpoint.open(tmp_path / name) for name in ("python", "command"))
     assert mine.checksums["model.safetensors"] == theirs.checksums["model.safetensors"]
     names = ["log.jsonl", "recipe.toml"]

@@ -44,9 +44,11 @@ def loopback_bytes() -> int:
 
 def run(arguments: Sequence[str]) -> None:
     """Run a Python command; end with its messages if it fails."""
-    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(done.stdout + done.stderr)
+    result = subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True
+    )
+    if result.returncode:
+        sys.exit(result.stdout + result.stderr)
 
 
 def bytes_of_training(

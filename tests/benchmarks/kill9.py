@@ -128,9 +128,9 @@ def trials(stage: Stage, kills: int, draw: random.Random, work: Path) -> int:
     whole.mkdir()
     times = run(stage.command(whole))
     assert times is not None
-    wanted, different = stage.digest(whole), 0
+    expected, different = stage.digest(whole), 0
     print(
-        f"{stage.name:<10} {'not killed':>10} {times[1] - times[0]:>7.2f} s  {'':<44} {wanted[:16]}",
+        f"{stage.name:<10} {'not killed':>10} {times[1] - times[0]:>7.2f} s  {'':<44} {expected[:16]}",
         flush=True,
     )
     for number in range(1, kills + 1):
@@ -142,13 +142,13 @@ def trials(stage: Stage, kills: int, draw: random.Random, work: Path) -> int:
                 break
             # The command ended before the kill, since it was faster than the undisturbed run: draw again.
             shutil.rmtree(folder)
-        found = stage.found(folder)
+        actual = stage.found(folder)
         run(stage.command(folder))
         digest = stage.digest(folder)
-        different += digest != wanted
-        said = "same" if digest == wanted else "DIFFERENT"
+        different += digest != expected
+        said = "same" if digest == expected else "DIFFERENT"
         print(
-            f"{stage.name:<10} {number:>10} {delay:>7.2f} s  {found:<44.44} {digest[:16]} {said}",
+            f"{stage.name:<10} {number:>10} {delay:>7.2f} s  {actual:<44.44} {digest[:16]} {said}",
             flush=True,
         )
         shutil.rmtree(folder)

@@ -77,11 +77,11 @@ def train(
         "--max-update",
         str(updates),
     ]
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, *launcher, *args], capture_output=True, text=True
     )
-    if done.returncode:
-        sys.exit(done.stderr)
+    if result.returncode:
+        sys.exit(result.stderr)
     return time.monotonic() - begun
 
 
@@ -143,11 +143,11 @@ def main() -> None:
             )
             loss, weight = compare(folder, Path(name) / "0")
             worst = max(worst, loss)
-            said = ", then ".join(
+            shown = ", then ".join(
                 f"{processes} ({updates})" for processes, updates in plan
             )
             print(
-                f"{said:<28} {loss:>16.2e} {weight:>18.2e} {seconds:>8.1f}", flush=True
+                f"{shown:<28} {loss:>16.2e} {weight:>18.2e} {seconds:>8.1f}", flush=True
             )
     print(f"largest difference of a loss over {args.updates} updates: {worst:.2e}")
     sys.exit(worst > 1e-5)

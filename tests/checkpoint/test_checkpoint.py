@@ -292,8 +292,8 @@ def test_a_checkpoint_or_run_that_is_given_twice_is_named(
     checkpoint = (run / "checkpoints" / "last").resolve()
     twice = [str(run), str(checkpoint)]
     assert masscli(["average", *twice, "-o", str(tmp_path / "mean")]) == 0
-    said = f"warning: {checkpoint}: is given twice, and so counts twice in the mean"
-    assert said in capsys.readouterr().err.splitlines()
+    message = f"warning: {checkpoint}: is given twice, and so counts twice in the mean"
+    assert message in capsys.readouterr().err.splitlines()
     masscli(["report", str(run), f"{run}/."])
     assert f"warning: {run}: is given twice" in capsys.readouterr().err.splitlines()
 
@@ -755,21 +755,21 @@ def test_scores_on_other_examples_are_not_compared(toy: Path, run: Path) -> None
         Checkpoint.open(path).metrics["loss"]
         for path in saved_checkpoints(run).values()
     ]
-    told = "validation is on other examples than so far"
+    message = "validation is on other examples than so far"
     one = recipe(toy, run, "valid.max_valid_rows=1", "train.max_update=11")
     trainer, notes = build(one)
-    assert told in " ".join(notes)
+    assert message in " ".join(notes)
     assert (trainer.state.best_score, trainer.state.validations_since_best) == (None, 0)
     list(trainer.run())
     assert Checkpoint.open(run).state.step == 11
-    assert not any(told in note for note in build(one)[1])
+    assert not any(message in note for note in build(one)[1])
 
     trainer, notes = build(recipe(toy, run))
-    assert told in " ".join(notes)
+    assert message in " ".join(notes)
     assert trainer.state.best_score == min(scores)
     # Where nothing is measured, nothing is forgotten.
     trainer, notes = build(recipe(toy, run, "valid.disable_validation=true"))
-    assert told not in " ".join(notes)
+    assert message not in " ".join(notes)
     assert trainer.state.best_score is not None
 
 

@@ -210,11 +210,11 @@ def test_metadata_next_to_a_checkpoint_does_not_register_plug_ins(place: Path) -
     )
     rename_objective(place / "run", "planted")
     command = [sys.executable, "-m", "masscli", "inspect", "run"]
-    done = subprocess.run(
+    result = subprocess.run(
         command, capture_output=True, text=True, cwd=place, env={**os.environ}
     )
-    assert done.returncode == 2, done.stderr
-    assert "no objective called 'planted'" in done.stderr
+    assert result.returncode == 2, result.stderr
+    assert "no objective called 'planted'" in result.stderr
     assert not (place / "trace").exists()
 
 

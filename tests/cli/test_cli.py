@@ -196,13 +196,13 @@ def test_completion(typed: str, offered: list[str]) -> None:
         "COMP_WORDS": typed,
         "COMP_CWORD": str(len(typed.split()) - 1),
     }
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "masscli"],
         capture_output=True,
         text=True,
         env=environment,
     )
-    assert (done.stdout.split(), done.stderr) == (offered, "")
+    assert (result.stdout.split(), result.stderr) == (offered, "")
 
 
 # -- mistakes ----------------------------------------------------------------------------------------------------------------------------
@@ -460,42 +460,42 @@ def test_exit_statuses(
 
 def test_a_bug_exits_with_1_and_a_plain_traceback(tmp_path: Path) -> None:
     code = "import sys, masscli.cli.score_inputs as s; s.iter_lines = lambda path: 1 / 0; sys.argv = ['masscli', 'score', 'a', '--ref', 'b']; "
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code + "from masscli.__main__ import main; main()"],
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 1
-    assert done.stderr.startswith("Traceback") and done.stderr.endswith(
+    assert result.returncode == 1
+    assert result.stderr.startswith("Traceback") and result.stderr.endswith(
         "ZeroDivisionError: division by zero\n"
     )
-    assert "╭" not in done.stderr
+    assert "╭" not in result.stderr
 
 
 def test_a_closed_pipe_is_not_an_error() -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "masscli", "--help"],
         stdout=writing,
         stderr=subprocess.PIPE,
         text=True,
     )
     os.close(writing)
-    assert (done.returncode, done.stderr) == (141, "")
+    assert (result.returncode, result.stderr) == (141, "")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_results_that_cannot_be_written_are_not_a_success() -> None:
     with open("/dev/full", "w") as full:
-        done = subprocess.run(
+        result = subprocess.run(
             [sys.executable, "-m", "masscli", "--help"],
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
         )
-    assert done.returncode == 2
-    assert done.stderr.splitlines() == [
+    assert result.returncode == 2
+    assert result.stderr.splitlines() == [
         "error: standard output: cannot be written (No space left on device)",
         "hint: make room, then run the same command again",
     ]
@@ -583,8 +583,8 @@ def test_an_empty_list_overrules_that_of_the_file(
 ) -> None:
     file = tmp_path / "frozen.toml"
     file.write_text('[optim]\nfreeze = ["embeddings"]\n')
-    at = ["pretrain", "--objective", "mass", "--config", str(file)]
-    assert run(at) == run([*at, "--freeze", ""]) == 0
+    command = ["pretrain", "--objective", "mass", "--config", str(file)]
+    assert run(command) == run([*command, "--freeze", ""]) == 0
     kept, cleared = (
         from_dict(Recipe, request.recipe_options).optim.freeze for request in requests
     )
@@ -755,8 +755,8 @@ def test_modules_in_the_current_folder_are_not_imported(tmp_path: Path) -> None:
         "PYTHONPATH": str(Path(masscli_package.__file__).parents[1]),
     }
     command = [sys.executable, "-m", "masscli", "inspect", "nowhere"]
-    done = subprocess.run(
+    result = subprocess.run(
         command, cwd=tmp_path, capture_output=True, text=True, env=environment
     )
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "code of the current folder" not in done.stderr
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "code of the current folder" not in result.stderr

@@ -224,8 +224,8 @@ def test_json_lines_are_compared_by_their_best_texts(
         assert json.loads(capsys.readouterr().out)["changed"] == 0
     (place / "y.jsonl").write_text('{"a": 1}\n' * len(GOOD), encoding="utf-8")
     assert run(["compare", "good", "y.jsonl", "--input", "input"]) == 2
-    said = capsys.readouterr().err
-    assert said.startswith("error: y.jsonl:1: is not an output of masscli generate")
+    stderr = capsys.readouterr().err
+    assert stderr.startswith("error: y.jsonl:1: is not an output of masscli generate")
     args = ["good", "bad", "--input", "y.jsonl", "--ref", "ref"]
     assert run(["compare", *args]) == 3
     assert "warning: y.jsonl: is read as text" in capsys.readouterr().err

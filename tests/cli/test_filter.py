@@ -222,8 +222,8 @@ def test_a_model_of_one_direction_is_not_trusted_with_both(
     write(place, [("ba be", "abx ebx")])
     capsys.readouterr()
     assert run([*COMMAND, "--no-filter-lang", "--forward=ende"]) == 0
-    said = capsys.readouterr().err.splitlines()
-    assert [line for line in said if "trained for" in line] == [
+    messages = capsys.readouterr().err.splitlines()
+    assert [line for line in messages if "trained for" in line] == [
         "warning: --backward: trained for en-de, not for de-en"
     ]
 

@@ -60,7 +60,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def sacrebleu_cli(folder: Path, *args: str) -> list[dict[str, str]]:
     command = [sys.executable, "-m", "sacrebleu", *args, "-w", "8", "-f", "json"]
-    done = subprocess.run(
+    result = subprocess.run(
         command,
         cwd=folder,
         capture_output=True,
@@ -68,7 +68,7 @@ def sacrebleu_cli(folder: Path, *args: str) -> list[dict[str, str]]:
         check=True,
         env={**os.environ, "NO_COLOR": "1"},
     )
-    found = json.loads(done.stdout)
+    found = json.loads(result.stdout)
     return found if isinstance(found, list) else [found]
 
 
@@ -255,9 +255,9 @@ def test_long_lines_are_scored_quickly_or_refused(
         (tmp_path / name).write_text(f"a b\n{line}\n", encoding="utf-8")
     files = [str(tmp_path / "hyp"), "--ref", str(tmp_path / "ref")]
     assert run(["score", *files, "-m", "ter"]) == 2
-    said = capsys.readouterr().err
-    assert "error: TER: a line has 200,000 words, and 5,000 at most" in said
-    assert "leave out the metric ter" in said
+    stderr = capsys.readouterr().err
+    assert "error: TER: a line has 200,000 words, and 5,000 at most" in stderr
+    assert "leave out the metric ter" in stderr
     assert run(["score", *files, "-m", "bleu,chrf,rouge"]) == 0
 
 
@@ -276,7 +276,7 @@ def test_ter_warns_that_it_takes_long(
     monkeypatch.chdir(tmp_path)
     Path("hyp").write_text(f"a\n{'a ' * 600}\na\n{'a ' * 700}\n")
     Path("ref").write_text(f"a\na\na\n{'b ' * 1800}\n")
-    said = (
+    message = (
         "warning: hyp: TER of long lines takes minutes, as in sacreBLEU: line 4 has 1,800 words "
         "(2 lines of more than 500)"
     )
@@ -287,7 +287,7 @@ def test_ter_warns_that_it_takes_long(
             with pytest.raises(SystemExit):
                 run([*command, metric])
             err = capsys.readouterr().err.splitlines()
-            assert (said in err) == (metric == "ter")
+            assert (message in err) == (metric == "ter")
 
 
 def test_the_longest_common_subsequence_is_the_longest() -> None:
@@ -619,8 +619,8 @@ def test_a_bleu_of_zero_is_explained(
     for name in names:
         Path(name).write_text(hypothesis)
     assert run(["score", *names, "--ref", "ref", "--metric", metric, *options]) == 0
-    said = [line for line in capsys.readouterr().err.splitlines() if "is 0" in line]
-    assert said == [
+    messages = [line for line in capsys.readouterr().err.splitlines() if "is 0" in line]
+    assert messages == [
         f"warning: {name}: {title} is 0 although words are right: {reason}"
         for name in names
         for title, reason in reasons.items()

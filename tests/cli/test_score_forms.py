@@ -40,8 +40,8 @@ def refused(capsys: pytest.CaptureFixture[str], *args: object) -> list[str]:
     return err.splitlines()
 
 
-def share(gold: Sequence[object], told: Sequence[object]) -> float:
-    return 100 * sum(a == b for a, b in zip(gold, told, strict=True)) / len(gold)
+def share(gold: Sequence[object], predicted: Sequence[object]) -> float:
+    return 100 * sum(a == b for a, b in zip(gold, predicted, strict=True)) / len(gold)
 
 
 def objects(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
@@ -87,7 +87,7 @@ def test_whatever_predict_writes_has_the_same_score(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     options, name, column, formats = RUNS[task]
-    at = [
+    command = [
         "finetune",
         str(labeled / "data"),
         "--task",
@@ -99,7 +99,7 @@ def test_whatever_predict_writes_has_the_same_score(
         "--save-dir",
         str(tmp_path / "run"),
     ]
-    assert run(at) == 0
+    assert run(command) == 0
     gold, metric = (
         gold_of(labeled, task),
         "pearson" if task == "regress" else "accuracy",
@@ -123,15 +123,15 @@ def test_whatever_predict_writes_has_the_same_score(
         assert run(asked) == 0
         text = made.read_text(encoding="utf-8")
         if form == "text":
-            told = [row.split("\t")[-1] for row in text.splitlines() if row]
-            assert len(told) == len(gold)
+            predicted = [row.split("\t")[-1] for row in text.splitlines() if row]
+            assert len(predicted) == len(gold)
         found, err = scored(
             capsys, made, "--ref", labeled / name, *column, "-m", metric
         )
         if metric == "accuracy":
-            assert found == {"accuracy": pytest.approx(share(gold, told))}
+            assert found == {"accuracy": pytest.approx(share(gold, predicted))}
         else:
-            x, y = [float(a) for a in gold], [float(b) for b in told]
+            x, y = [float(a) for a in gold], [float(b) for b in predicted]
             mx, my = sum(x) / len(x), sum(y) / len(y)
             below = (
                 sum((a - mx) ** 2 for a in x) * sum((b - my) ** 2 for b in y)
@@ -162,13 +162,13 @@ def test_fields_of_jsonl_on_either_side(
         {"text": "a", "gold": label, "n": n}
         for n, label in enumerate(["x", "y", "y", "x"])
     ]
-    told = [
+    predicted = [
         {"line": n, "label": label, "second": "x", "probability": 0.5}
         for n, label in enumerate(["x", "x", "y", "y"], 1)
     ]
     ref, hyp = (
         objects(tmp_path / "ref.jsonl", gold),
-        objects(tmp_path / "hyp.jsonl", told),
+        objects(tmp_path / "hyp.jsonl", predicted),
     )
     assert scored(capsys, hyp, "--ref", ref, "--column", "gold", "-m", "accuracy")[
         0
@@ -227,7 +227,7 @@ def test_jsonl_is_not_scored_as_text(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Without a field it is refused by its name; objects under another name are pointed out, since text may be JSON."""
-    gold, told = (
+    gold, predicted = (
         objects(tmp_path / "ref.jsonl", [{"gold": "x"}]),
         objects(tmp_path / "hyp.jsonl", [{"guess": "x", "sure": 0.5}]),
     )
@@ -239,14 +239,14 @@ def test_jsonl_is_not_scored_as_text(
         f"error: {gold}: is JSONL, but no field is chosen",
         "hint: choose with --column; it has gold",
     ]
-    assert refused(capsys, told, "--ref", labels, "-m", "accuracy") == [
-        f"error: {told}: is JSONL, but no field is chosen",
+    assert refused(capsys, predicted, "--ref", labels, "-m", "accuracy") == [
+        f"error: {predicted}: is JSONL, but no field is chosen",
         "hint: choose with --hyp-column; it has guess, sure",
     ]
     assert refused(
-        capsys, told, "--ref", labels, "--hyp-column", "label", "-m", "accuracy"
+        capsys, predicted, "--ref", labels, "--hyp-column", "label", "-m", "accuracy"
     ) == [
-        f"error: {told}:1: has no field 'label'",
+        f"error: {predicted}:1: has no field 'label'",
         "hint: it has guess, sure; choose with --hyp-column",
     ]
     bare = "its lines are JSON and are compared as they are; "
@@ -400,7 +400,7 @@ def test_a_column_of_conllu_is_compared_word_by_word(
 ) -> None:
     """Comments, ranges and empty nodes are no words; two of six tags are wrong, and the lines between are no seventh."""
     ref = save(tmp_path / "dev.conllu", UD)
-    told = [
+    predicted = [
         "vamos\tVERB",
         "nos\tNOUN",
         "a\tADP",
@@ -410,7 +410,7 @@ def test_a_column_of_conllu_is_compared_word_by_word(
         "sí\tINTJ",
         "",
     ]
-    hyp = save(tmp_path / "told", told)
+    hyp = save(tmp_path / "told", predicted)
     assert scored(capsys, hyp, "--ref", ref, "--column", 4, "-m", "accuracy") == (
         {"accuracy": pytest.approx(400 / 6)},
         [f"{ref}: not read: 3 comments, 2 word ranges, 1 empty node"],
@@ -488,16 +488,20 @@ def test_entities_are_those_of_the_column_that_is_named(
     for name in (
         ("gold", "gold.tsv", "gold.conll") if column is None else ("gold", "gold.conll")
     ):
-        at = [
+        command = [
             "--ref",
             save(tmp_path / name, lines),
             *(["--column", column] if column else []),
             "-m",
             "entity-f1",
         ]
-        assert scored(capsys, hyp, *at)[0] == {"entity F1": pytest.approx(expected)}
-    told = save(tmp_path / "two.conll", ["a\tB-X\tO", "b\tI-X\tO", "", "c\tB-Y\tO"])
-    assert scored(capsys, told, *at, "--hyp-column", 2)[0] == {
+        assert scored(capsys, hyp, *command)[0] == {
+            "entity F1": pytest.approx(expected)
+        }
+    predicted = save(
+        tmp_path / "two.conll", ["a\tB-X\tO", "b\tI-X\tO", "", "c\tB-Y\tO"]
+    )
+    assert scored(capsys, predicted, *command, "--hyp-column", 2)[0] == {
         "entity F1": pytest.approx(expected)
     }
     listed = objects(
@@ -561,7 +565,7 @@ def test_letters_and_numbers_of_choices_are_the_same(
         choose(tmp_path / "numbers.jsonl", [0, 2, 1, 1]),
         choose(tmp_path / "letters.jsonl", list("ACBB")),
     )
-    told = {
+    predicted = {
         "zero": save(tmp_path / "zero", ["0", "2", "0", "1"]),
         "letter": save(tmp_path / "letter", list("ACAB")),
         "jsonl": objects(
@@ -573,14 +577,14 @@ def test_letters_and_numbers_of_choices_are_the_same(
         ),
     }
     for ref in (numbers, letters):
-        for kind, hyp in told.items():
+        for kind, hyp in predicted.items():
             found, err = scored(
                 capsys, hyp, "--ref", ref, "--column", "label", "-m", "accuracy"
             )
             assert found == {"accuracy": 75}
             differ = (ref is letters) is not (kind == "letter")
-            said = f"warning: {hyp} and {ref}: numbers of choices from 0 and letters from A are the same labels"
-            assert err == ([said] if differ else [])
+            message = f"warning: {hyp} and {ref}: numbers of choices from 0 and letters from A are the same labels"
+            assert err == ([message] if differ else [])
     for bad in ("3", "D", "p", "-1"):
         hyp = save(tmp_path / "bad", ["0", bad, "0", "1"])
         assert refused(
@@ -613,8 +617,8 @@ def test_labels_that_are_not_choices_are_unchanged(
             f"warning: {hyp}: has no label in common with {ref}: '0', '1' against 'A', 'B'"
             in err
         )
-    at = ["--ref", elsewhere, "--column", "label", "--choices-column", "endings"]
-    assert scored(capsys, hyp, *at, "-m", "accuracy")[0] == {"accuracy": 100}
+    command = ["--ref", elsewhere, "--column", "label", "--choices-column", "endings"]
+    assert scored(capsys, hyp, *command, "-m", "accuracy")[0] == {"accuracy": 100}
     texts = choose(tmp_path / "texts.jsonl", [0, 1], answer="p")
     chosen = objects(
         tmp_path / "chosen.jsonl",
@@ -741,10 +745,10 @@ def test_outputs_of_other_programs_are_taken_apart_by_the_command_in_the_hint(
     assert hint.startswith(f"hint: {command} takes")
     assert refused(capsys, ref, "--ref", hyp)[0] == error
     taken = command.replace("FILE", str(hyp))
-    done = subprocess.run(
+    result = subprocess.run(
         ["bash", "-c", taken], capture_output=True, text=True, check=True
     )
-    assert done.stdout == "w\nx z\n"
+    assert result.stdout == "w\nx z\n"
 
 
 def test_squad_accepts_no_column_option(
@@ -769,11 +773,11 @@ def test_the_answer_to_a_single_question_may_be_a_line_of_jsonl(
     paragraph = {"context": "a dog runs", "qas": [question]}
     gold = tmp_path / "dev.json"
     gold.write_text(json.dumps({"data": [{"paragraphs": [paragraph]}]}))
-    told = objects(
+    predicted = objects(
         tmp_path / "told.jsonl",
         [{"line": 1, "id": "q", "answer": "a dog", "best": "x"}],
     )
-    assert run(["score", str(told), "--ref", str(gold), "-m", "squad"]) == 0
+    assert run(["score", str(predicted), "--ref", str(gold), "-m", "squad"]) == 0
     assert "exact = 100.00" in " ".join(capsys.readouterr().out.split())
 
 
@@ -812,14 +816,14 @@ def test_the_version_of_a_squad_file_decides_between_its_rules(
         content["version"] = version
     gold = tmp_path / "dev.json"
     gold.write_text(json.dumps(content))
-    told = save(tmp_path / "told.json", ['{"q": "a"}'])
-    assert run(["score", str(told), "--ref", str(gold), "-m", "squad"]) == 0
+    predicted = save(tmp_path / "told.json", ['{"q": "a"}'])
+    assert run(["score", str(predicted), "--ref", str(gold), "-m", "squad"]) == 0
     out, err = capsys.readouterr()
     assert f"squad:{rules}|" in out
     assert f"f1 = {f1:.2f}" in " ".join(out.split())
     is_told = (
         f"warning: {gold} does not say which version of SQuAD it is, and each of its questions has an answer, "
-        f"so that the rules of 1.1 are used; those of 2.0 give {told} exact = 100.00, f1 = 100.00"
+        f"so that the rules of 1.1 are used; those of 2.0 give {predicted} exact = 100.00, f1 = 100.00"
     ) in err
     assert is_told == (version in (None, "final"))
 
@@ -837,11 +841,11 @@ def test_probabilities_of_no_answer_suit_a_part_of_squad_2_without_such_question
     gold.write_text(
         json.dumps({"version": "v2.0", "data": [{"paragraphs": [paragraph]}]})
     )
-    told = save(tmp_path / "told.json", ['{"q": "dog"}'])
+    predicted = save(tmp_path / "told.json", ['{"q": "dog"}'])
     odds = save(tmp_path / "odds.json", ['{"q": 0.7}'])
     command = [
         "score",
-        str(told),
+        str(predicted),
         "--ref",
         str(gold),
         "-m",
@@ -866,11 +870,11 @@ def test_answers_to_other_questions_and_two_answers_to_one_are_named(
     paragraph = {"context": "a dog", "qas": [question]}
     gold = tmp_path / "dev.json"
     gold.write_text(json.dumps({"data": [{"paragraphs": [paragraph]}]}))
-    told = tmp_path / "told.json"
-    told.write_text('{"q": "a", "x": "b", "w": "c"}')
-    assert run(["score", str(told), "--ref", str(gold), "-m", "squad"]) == 0
+    predicted = tmp_path / "told.json"
+    predicted.write_text('{"q": "a", "x": "b", "w": "c"}')
+    assert run(["score", str(predicted), "--ref", str(gold), "-m", "squad"]) == 0
     assert (
-        f"warning: {told}: 2 of 3 answers are to questions that {gold} lacks, such as 'w'"
+        f"warning: {predicted}: 2 of 3 answers are to questions that {gold} lacks, such as 'w'"
         in capsys.readouterr().err
     )
     twice = objects(
@@ -922,8 +926,8 @@ def test_options_that_find_nothing_are_named(
     gold.write_text(
         json.dumps({"data": [{"paragraphs": [{"context": "a", "qas": [question]}]}]})
     )
-    told = save(tmp_path / "told.json", ['{"q": "a"}'])
-    command = ["score", str(told), "--ref", str(gold), "-m", "squad"]
+    predicted = save(tmp_path / "told.json", ['{"q": "a"}'])
+    command = ["score", str(predicted), "--ref", str(gold), "-m", "squad"]
     assert run([*command, "--na-prob-thresh", "0.5"]) == 0
     assert (
         "warning: --na-prob-thresh has no effect: there are no probabilities, see --na-prob"

@@ -21,10 +21,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def sides(gold: Sequence[str], told: Sequence[str]) -> list[object]:
+def sides(gold: Sequence[str], predicted: Sequence[str]) -> list[object]:
     """The files `hyp` and `ref`, as arguments."""
     save(Path("ref"), gold)
-    return [save(Path("hyp"), told), "--ref", Path("ref"), "-m"]
+    return [save(Path("hyp"), predicted), "--ref", Path("ref"), "-m"]
 
 
 # -- numbers -------------------------------------------------------------------------------------------------------------------------------
@@ -177,17 +177,17 @@ def test_no_gold_is_refused_where_it_makes_no_sense(
 # -- what F1 is of -------------------------------------------------------------------------------------------------------------------------
 
 
-def f1(gold: Sequence[str], told: Sequence[str], label: str) -> float:
-    hits = sum(a == b == label for a, b in zip(gold, told, strict=True))
-    return 200 * hits / (list(gold).count(label) + list(told).count(label))
+def f1(gold: Sequence[str], predicted: Sequence[str], label: str) -> float:
+    hits = sum(a == b == label for a, b in zip(gold, predicted, strict=True))
+    return 200 * hits / (list(gold).count(label) + list(predicted).count(label))
 
 
 def test_f1_reports_which_labels_it_measures(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    gold, told, other = list("01101"), list("01011"), list("01021")
-    assert scored(capsys, *sides(gold, told), "f1") == (
-        {"F1": pytest.approx(f1(gold, told, "1"))},
+    gold, predicted, other = list("01101"), list("01011"), list("01021")
+    assert scored(capsys, *sides(gold, predicted), "f1") == (
+        {"F1": pytest.approx(f1(gold, predicted, "1"))},
         [],
     )
     found, err = scored(capsys, *sides(gold, other), "f1")
@@ -215,7 +215,7 @@ def test_f1_reports_which_labels_it_measures(
         scored(capsys, *sides(list("abcd"), list("acba")), "f1")[1] == []
     )  # one that is never predicted does not change what it is
     for rows, expected in (
-        (told, "positive:1|labels:2"),
+        (predicted, "positive:1|labels:2"),
         (other, "average:macro|labels:3"),
     ):
         assert (
@@ -227,13 +227,13 @@ def test_f1_reports_which_labels_it_measures(
 def test_a_missing_prediction_is_not_a_label(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    gold, told = list("0110"), ["0", "", "1", "0"]
-    assert scored(capsys, *sides(gold, told), "f1")[0] == {
-        "F1": pytest.approx(f1(gold, told, "1"))
+    gold, predicted = list("0110"), ["0", "", "1", "0"]
+    assert scored(capsys, *sides(gold, predicted), "f1")[0] == {
+        "F1": pytest.approx(f1(gold, predicted, "1"))
     }
-    gold, told = list("abcab"), ["a", "", "c", "b", "b"]
-    assert scored(capsys, *sides(gold, told), "f1")[0] == {
-        "F1": pytest.approx(sum(f1(gold, told, label) for label in "abc") / 3)
+    gold, predicted = list("abcab"), ["a", "", "c", "b", "b"]
+    assert scored(capsys, *sides(gold, predicted), "f1")[0] == {
+        "F1": pytest.approx(sum(f1(gold, predicted, label) for label in "abc") / 3)
     }
 
 
@@ -241,10 +241,13 @@ def test_blank_lines_between_sentences_are_not_labels(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """F1 and Matthews of tagged words are those of the words in one row."""
-    gold, told = ["X", "Y", "", "X", "Z", "", "Y"], ["X", "Z", "", "Y", "Z", "", "Y"]
-    words = [[label for label in rows if label] for rows in (gold, told)]
+    gold, predicted = (
+        ["X", "Y", "", "X", "Z", "", "Y"],
+        ["X", "Z", "", "Y", "Z", "", "Y"],
+    )
+    words = [[label for label in rows if label] for rows in (gold, predicted)]
     assert (
-        scored(capsys, *sides(gold, told), "f1,mcc,accuracy")[0]
+        scored(capsys, *sides(gold, predicted), "f1,mcc,accuracy")[0]
         == scored(capsys, *sides(*words), "f1,mcc,accuracy")[0]
     )
 
@@ -269,10 +272,10 @@ def test_every_bootstrap_sample_measures_the_same_label(positive: str) -> None:
 @pytest.mark.parametrize("metric", ["accuracy", "f1", "mcc"])
 def test_case_is_ignored_on_request(metric: str) -> None:
     """The signature also says so."""
-    gold, told = ["Yes", "no", "yes", "No"], ["yes", "no", "no", "No"]
-    low = [[label.lower() for label in rows] for rows in (told, gold)]
+    gold, predicted = ["Yes", "no", "yes", "No"], ["yes", "no", "no", "No"]
+    low = [[label.lower() for label in rows] for rows in (predicted, gold)]
     (found,) = score(
-        told,
+        predicted,
         [gold],
         ScoreConfig(
             metric=(metric,), lowercase=True, positive="YES" if metric == "f1" else ""
@@ -281,7 +284,9 @@ def test_case_is_ignored_on_request(metric: str) -> None:
     assert (
         found.value == score(low[0], [low[1]], ScoreConfig(metric=(metric,)))[0].value
     )
-    assert found.value != score(told, [gold], ScoreConfig(metric=(metric,)))[0].value
+    assert (
+        found.value != score(predicted, [gold], ScoreConfig(metric=(metric,)))[0].value
+    )
     assert "|case:lc|" in found.signature
 
 

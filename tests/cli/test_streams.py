@@ -38,22 +38,22 @@ def shell(
 def test_without_stderr_the_summary_is_not_among_the_results(
     run_folder: Path, tmp_path: Path
 ) -> None:
-    done = shell(
+    result = shell(
         f"masscli generate {run_folder} --max-len-b 3 2>&-", tmp_path, "bab\nbab\n\n"
     )
-    assert (done.returncode, done.stdout.count("\n")) == (0, 3)
-    assert "translated" not in done.stdout
+    assert (result.returncode, result.stdout.count("\n")) == (0, 3)
+    assert "translated" not in result.stdout
 
 
 def test_without_stderr_an_error_is_not_among_the_results(tmp_path: Path) -> None:
-    done = shell("masscli inspect nothing 2>&-", tmp_path)
-    assert (done.returncode, done.stdout) == (2, "")
+    result = shell("masscli inspect nothing 2>&-", tmp_path)
+    assert (result.returncode, result.stdout) == (2, "")
 
 
 def test_without_stdin_the_command_says_so(run_folder: Path, tmp_path: Path) -> None:
-    done = shell(f"masscli generate {run_folder} <&-", tmp_path)
-    assert done.returncode == 2
-    assert done.stderr.splitlines()[-2:] == [
+    result = shell(f"masscli generate {run_folder} <&-", tmp_path)
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-2:] == [
         "error: standard input (-) is closed",
         "hint: give a file, or leave it open",
     ]
@@ -66,9 +66,9 @@ def test_without_stdout_results_are_an_error(
     command: str, run_folder: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "in.en").write_text("bab\n")
-    done = shell(f"masscli {command.replace('RUN', str(run_folder))} >&-", tmp_path)
-    assert done.returncode == 2
-    assert done.stderr.splitlines()[-2:] == [
+    result = shell(f"masscli {command.replace('RUN', str(run_folder))} >&-", tmp_path)
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-2:] == [
         "error: standard output is closed",
         "hint: leave it open, or send it to a file or /dev/null",
     ]
@@ -103,9 +103,9 @@ def test_a_standard_output_without_room_is_named(
     (tmp_path / "text").write_text("bab\n")
     arguments = command.replace("RUN", str(run_folder)).split()
     with open("/dev/full", "wb") as full:
-        done = run_preloaded(preloaded, arguments, tmp_path, stdout=full)
-    assert done.returncode == 2
-    assert done.stderr.splitlines()[-2:] == [
+        result = run_preloaded(preloaded, arguments, tmp_path, stdout=full)
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-2:] == [
         "error: standard output: cannot be written (No space left on device)",
         "hint: make room, then run the same command again",
     ]
@@ -118,8 +118,8 @@ def test_streams_that_are_open_for_something_else_are_named(
     (tmp_path / "text").write_text("bab\n")
     with open(tmp_path / "text", "rb") as stream:
         command = ["score", "text", "--ref", "text"]
-        done = run_preloaded(preloaded, command, tmp_path, stdout=stream)
-    assert (done.returncode, done.stderr.splitlines()[-2:]) == (
+        result = run_preloaded(preloaded, command, tmp_path, stdout=stream)
+    assert (result.returncode, result.stderr.splitlines()[-2:]) == (
         2,
         [
             "error: standard output: cannot be written (Bad file descriptor)",
@@ -128,8 +128,8 @@ def test_streams_that_are_open_for_something_else_are_named(
     )
     with open(tmp_path / "out", "wb") as stream:
         command = ["score", "-", "--ref", "text"]
-        done = run_preloaded(preloaded, command, tmp_path, stdin=stream)
-    assert (done.returncode, done.stderr.splitlines()) == (
+        result = run_preloaded(preloaded, command, tmp_path, stdin=stream)
+    assert (result.returncode, result.stderr.splitlines()) == (
         2,
         [
             "error: -: cannot be read (Bad file descriptor)",

@@ -45,8 +45,8 @@ def test_examples_that_are_read_as_text_are_named(
 ) -> None:
     masscli(command)
     lines = capsys.readouterr().err.splitlines()
-    said = {line for line in lines if "is read as text" in line}
-    assert said == {
+    messages = {line for line in lines if "is read as text" in line}
+    assert messages == {
         f"warning: {name}: is read as text, a line at a time, and not as {kind}"
         for name, kind in named.items()
     }
@@ -57,13 +57,13 @@ def test_one_file_in_two_places_is_named(capsys: pytest.CaptureFixture[str]) -> 
     Path("link").symlink_to("text")
     Path("copy").write_text(Path("text").read_text())
     masscli([*MINE, "-i", "text", "-j", "link"])
-    said = "warning: text and link are the same: is one of them the wrong file?"
-    assert said in capsys.readouterr().err.splitlines()
+    message = "warning: text and link are the same: is one of them the wrong file?"
+    assert message in capsys.readouterr().err.splitlines()
     assert masscli(["compare", "text", "link", "-i", "text"]) == 0
     assert "warning: text and link are the same" in capsys.readouterr().err.splitlines()
     assert masscli(["score", "text", "--ref", "copy,link", "-m", "chrf"]) == 0
-    said = "warning: copy and link are the same text, which counts as two references"
-    assert said in capsys.readouterr().err.splitlines()
+    message = "warning: copy and link are the same text, which counts as two references"
+    assert message in capsys.readouterr().err.splitlines()
     assert masscli(["score", "text", "link", "--ref", "copy"]) == 2
     assert capsys.readouterr().err == "error: link: given twice\n"
 

@@ -260,7 +260,7 @@ def test_messages_and_results_in_any_locale(tmp_path: Path, encoding: str) -> No
         "--format",
         "json",
     ]
-    done = subprocess.run(
+    result = subprocess.run(
         command,
         cwd=tmp_path,
         env=environment,
@@ -268,7 +268,7 @@ def test_messages_and_results_in_any_locale(tmp_path: Path, encoding: str) -> No
         timeout=60,
         check=True,
     )
-    assert json.loads(done.stdout)[0]["file"] == name
+    assert json.loads(result.stdout)[0]["file"] == name
     command[4] = "größe \u2713"
     failed = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, timeout=60

@@ -108,24 +108,26 @@ def test_results_on_another_device_are_the_same(
     )
     assert ended.returncode == 0, ended.stderr
     for name in (*METHODS, *TASKS):
-        found, wanted = tmp_path / "device" / name, tmp_path / "cpu" / name
+        actual, expected = tmp_path / "device" / name, tmp_path / "cpu" / name
         # The loss is summed in fp64 on a CPU and in fp32 elsewhere. Half precision rounds the probability of a label by 1 in 512
         # at most, and labels of an untrained model all in the same way, so two devices are up to 1 in 256 apart, and their weights differ.
-        assert logged(found).keys() == logged(wanted).keys()
-        for step, losses in logged(wanted).items():
-            assert logged(found)[step] == pytest.approx(
+        assert logged(actual).keys() == logged(expected).keys()
+        for step, losses in logged(expected).items():
+            assert logged(actual)[step] == pytest.approx(
                 losses, abs=5e-3 if name in HALF else 1e-4
             ), name
-        assert measured(found).keys() == measured(wanted).keys() and measured(wanted)
-        for step, metrics in measured(wanted).items():
-            assert measured(found)[step] == pytest.approx(
+        assert measured(actual).keys() == measured(expected).keys() and measured(
+            expected
+        )
+        for step, metrics in measured(expected).items():
+            assert measured(actual)[step] == pytest.approx(
                 metrics, rel=1e-3, abs=1e-3
             ), name
     for written in ("mass", "gpt", "s2s"):
-        found, wanted = (
+        actual, expected = (
             _texts(tmp_path / name / f"{written}.jsonl") for name in ("device", "cpu")
         )
-        assert found == wanted and any(wanted)
+        assert actual == expected and any(expected)
 
 
 def test_tensors_of_different_devices_cannot_be_mixed() -> None:

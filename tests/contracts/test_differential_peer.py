@@ -128,13 +128,13 @@ def test_rouge_score(stem: bool) -> None:
         sentences = [line(draw, 8, ASCII_WORDS) for _ in range(draw.randint(1, 4))]
         others = [similar(draw, sentence, ASCII_WORDS) for sentence in sentences]
         reference, hypothesis = "\n".join(sentences), "\n".join(others)
-        wanted = peer.score(reference, hypothesis)
-        found = score(
+        expected = peer.score(reference, hypothesis)
+        actual = score(
             [hypothesis.replace("\n", "<q>")],
             [[reference.replace("\n", "<q>")]],
             options,
         )
-        for ours, theirs in zip(found, wanted.values(), strict=True):
+        for ours, theirs in zip(actual, expected.values(), strict=True):
             assert ours.value == pytest.approx(100 * theirs.fmeasure, abs=1e-9), (
                 ours.name,
                 reference,
@@ -162,8 +162,8 @@ def test_seqeval(prefixes: str) -> None:
             [tag if draw.random() < 0.7 else draw.choice(tags) for tag in sentence]
             for sentence in gold
         ]
-        wanted = measures.f1_score(gold, predicted, zero_division=0)
-        assert entity_f1(gold, predicted) == pytest.approx(wanted, abs=1e-12), (
+        expected = measures.f1_score(gold, predicted, zero_division=0)
+        assert entity_f1(gold, predicted) == pytest.approx(expected, abs=1e-12), (
             gold,
             predicted,
         )
@@ -186,15 +186,15 @@ def test_scikit_learn() -> None:
         assert label_measures.accuracy(gold, predicted) == pytest.approx(
             measures.accuracy_score(gold, predicted)
         )
-        wanted = measures.f1_score(gold, predicted, average="macro", zero_division=0)
-        assert label_measures.macro_f1(gold, predicted) == pytest.approx(wanted)
-        wanted = measures.f1_score(
+        expected = measures.f1_score(gold, predicted, average="macro", zero_division=0)
+        assert label_measures.macro_f1(gold, predicted) == pytest.approx(expected)
+        expected = measures.f1_score(
             gold, predicted, labels=["yes"], average="macro", zero_division=0
         )
-        assert label_measures.f1(gold, predicted, "yes") == pytest.approx(wanted)
-        wanted = measures.matthews_corrcoef(gold, predicted)
+        assert label_measures.f1(gold, predicted, "yes") == pytest.approx(expected)
+        expected = measures.matthews_corrcoef(gold, predicted)
         assert label_measures.matthews(gold, predicted) == pytest.approx(
-            wanted, abs=1e-12
+            expected, abs=1e-12
         )
 
 
@@ -219,10 +219,10 @@ def test_scipy_correlations() -> None:
             (label_measures.pearson, stats.pearsonr),
             (label_measures.spearman, stats.spearmanr),
         ):
-            wanted = theirs(values, other)[0]
+            expected = theirs(values, other)[0]
             # A constant has no correlation, which is 0 here.
-            wanted = 0.0 if math.isnan(wanted) else wanted
-            assert ours(values, other) == pytest.approx(wanted, abs=1e-9)
+            expected = 0.0 if math.isnan(expected) else expected
+            assert ours(values, other) == pytest.approx(expected, abs=1e-9)
 
 
 def test_scipy_t_test() -> None:
@@ -234,8 +234,10 @@ def test_scipy_t_test() -> None:
         t = statistics.fmean(differences) / (
             statistics.stdev(differences) / math.sqrt(len(differences))
         )
-        wanted = stats.ttest_rel(first, second).pvalue
-        assert student_t_p_value(t, len(first) - 1) == pytest.approx(wanted, abs=1e-12)
+        expected = stats.ttest_rel(first, second).pvalue
+        assert student_t_p_value(t, len(first) - 1) == pytest.approx(
+            expected, abs=1e-12
+        )
 
 
 @pytest.mark.parametrize("lowercase", [True, False])
@@ -272,5 +274,5 @@ def test_transformers_wordpiece(lowercase: bool, tmp_path: Path) -> None:
         draw.shuffle(words)
         text = draw.choice((" ", "", " ")).join(words)
         prepared = text.lower() if lowercase else text
-        wanted = peer.encode(text, add_special_tokens=False)
-        assert ours.encode([prepared])[0] == wanted, repr(text)
+        expected = peer.encode(text, add_special_tokens=False)
+        assert ours.encode([prepared])[0] == expected, repr(text)

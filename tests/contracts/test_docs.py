@@ -185,15 +185,15 @@ def write_labeled(folder: Path) -> None:
 
 def run(script: str, folder: Path) -> str:
     """Run a script and return what it prints; the test fails with its messages if it fails."""
-    done = subprocess.run(
+    result = subprocess.run(
         ["bash", "-e", "-o", "pipefail", "-c", script],
         cwd=folder,
         capture_output=True,
         text=True,
         timeout=300,
     )
-    assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
+    assert result.returncode == 0, f"{script}\n{result.stdout}\n{result.stderr}"
+    return result.stdout
 
 
 def test_the_tour_of_the_readme(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,9 +257,9 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
         tmp_path / "site",
     ]
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
-    done = subprocess.run(
+    result = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, env=environment
     )
-    assert done.returncode == 0, done.stderr
+    assert result.returncode == 0, result.stderr
     page = (tmp_path / "site/reference/commands/index.html").read_text(encoding="utf-8")
     assert "Usage: masscli pretrain" in page

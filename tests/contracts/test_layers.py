@@ -81,8 +81,8 @@ def test_the_help_of_training_imports_no_torch() -> None:
         "import sys, masscli.__main__ as m; code = m.run(['pretrain', '--objective', 'mass', '--help']); "
         "print('TORCH' if 'torch' in sys.modules else 'light', code)"
     )
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
-    assert "Options of mass" in done.stdout
-    assert done.stdout.endswith("light 0\n")
+    assert "Options of mass" in result.stdout
+    assert result.stdout.endswith("light 0\n")

@@ -199,10 +199,12 @@ def test_blocks_that_depend_on_each_other_are_better_predicted_in_steps() -> Non
 
 def nll(made: Objective, model: Transformer, batch: Batch, term: str) -> Tensor:
     """What every label of a term costs."""
-    wanted = batch.labels[term]
+    expected = batch.labels[term]
     with torch.no_grad():
-        logits = model.logits(model.read(batch.source).flatten(0, 1)[wanted.positions])
-    return torch.nn.functional.cross_entropy(logits, wanted.ids, reduction="none")
+        logits = model.logits(
+            model.read(batch.source).flatten(0, 1)[expected.positions]
+        )
+    return torch.nn.functional.cross_entropy(logits, expected.ids, reduction="none")
 
 
 def copies(seed: int, count: int = 64) -> list[Example]:

@@ -104,8 +104,8 @@ def test_a_vocabulary_without_room_for_a_letter(
     command = ["preprocess", f"--mono=en={tmp_path / 'text'}"]
     command += ["--destdir", str(tmp_path / "data"), "--vocab-size"]
     for size in ("1", "3", "4"):
-        said = f"error: --vocab-size: must be at least 5, got {size}"
-        assert told(capsys, [*command, size])[0] == said
+        message = f"error: --vocab-size: must be at least 5, got {size}"
+        assert told(capsys, [*command, size])[0] == message
     assert "--vocab-size 5 is too small: each" in told(capsys, [*command, "5"])[0]
 
 

@@ -30,10 +30,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "--no-deps",
         "--no-build-isolation",
     ]
-    done = subprocess.run(
+    result = subprocess.run(
         [*command, "--target", folder, PLUGIN], capture_output=True, text=True
     )
-    assert done.returncode == 0, done.stderr
+    assert result.returncode == 0, result.stderr
     return folder
 
 
@@ -56,11 +56,11 @@ def masscli(program: Path, *arguments: object) -> subprocess.CompletedProcess[st
 
 
 def test_its_options_are_in_the_help(program: Path) -> None:
-    done = masscli(program, "pretrain", "--objective", "prefix-lm", "--help")
-    assert done.returncode == 0, done.stderr
-    assert "--prefix-share" in done.stdout
+    result = masscli(program, "pretrain", "--objective", "prefix-lm", "--help")
+    assert result.returncode == 0, result.stderr
+    assert "--prefix-share" in result.stdout
     assert "Share of each sentence that the encoder reads" in " ".join(
-        done.stdout.replace("│", " ").split()
+        result.stdout.replace("│", " ").split()
     )
 
 
@@ -104,10 +104,10 @@ def test_it_can_be_trained_continued_and_used_to_generate(
             "--langs",
             "en",
         ]
-        done = masscli(
+        result = masscli(
             program, *command, *shape, *loop, "--max-update", updates, "--save-dir", run
         )
-        assert done.returncode == 0, done.stderr
+        assert result.returncode == 0, result.stderr
     reports = [
         json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()
     ]
@@ -118,15 +118,15 @@ def test_it_can_be_trained_continued_and_used_to_generate(
     ]
     assert losses[-1] < losses[0]
     assert "prefix_share = 0.4" in (run / "recipe.toml").read_text()
-    done = masscli(program, "generate", run, "--input", toy / "no such file")
-    assert done.returncode == 2 and "no such file" in done.stderr
+    result = masscli(program, "generate", run, "--input", toy / "no such file")
+    assert result.returncode == 2 and "no such file" in result.stderr
     # Where the package is not installed, the message says what is missing.
     without = {**os.environ, "PYTHONPATH": os.environ["PYTHONPATH"].partition(":")[2]}
     command = [sys.executable, "-m", "masscli", "inspect", str(run)]
-    done = subprocess.run(command, capture_output=True, text=True, env=without)
-    assert done.returncode == 2
-    assert "no objective called 'prefix-lm'" in done.stderr
-    assert "a plug-in that is not installed" in done.stderr
+    result = subprocess.run(command, capture_output=True, text=True, env=without)
+    assert result.returncode == 2
+    assert "no objective called 'prefix-lm'" in result.stderr
+    assert "a plug-in that is not installed" in result.stderr
 
 
 def test_a_wrong_value_is_refused_by_name(
@@ -142,9 +142,9 @@ def test_a_wrong_value_is_refused_by_name(
         "--save-dir",
         tmp_path / "run",
     ]
-    done = masscli(program, *command)
-    assert done.returncode == 2
+    result = masscli(program, *command)
+    assert result.returncode == 2
     assert (
-        done.stderr.splitlines()[0]
+        result.stderr.splitlines()[0]
         == "error: --prefix-share: must lie between 0 and 1, got 1.5"
     )

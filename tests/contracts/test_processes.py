@@ -142,12 +142,12 @@ def measured(folder: Path) -> dict[int, dict[str, float]]:
 
 
 def alike(
-    found: dict[int, dict[str, float]], wanted: dict[int, dict[str, float]]
+    actual: dict[int, dict[str, float]], expected: dict[int, dict[str, float]]
 ) -> bool:
     """The same streams in the same updates, and losses equal to 1e-5."""
     pairs = (
-        [(found[step], wanted[step]) for step in wanted]
-        if found.keys() == wanted.keys()
+        [(actual[step], expected[step]) for step in expected]
+        if actual.keys() == expected.keys()
         else []
     )
     return bool(pairs) and all(a == pytest.approx(b, abs=1e-5) for a, b in pairs)
@@ -182,9 +182,9 @@ def test_a_run_begun_by_one_process_is_continued_by_two(
     whole = typed(recipe(toy, folder, *more), tmp_path / "b.toml")
     finish(preloaded, whole)
     assert alike(logged(folder), logged(alone))
-    after, wanted = measured(folder)[UPDATES], measured(alone)[UPDATES]
+    after, expected = measured(folder)[UPDATES], measured(alone)[UPDATES]
     assert (
-        after == pytest.approx(wanted, abs=1e-3) and wanted["bleu"] > 0
+        after == pytest.approx(expected, abs=1e-3) and expected["bleu"] > 0
     )  # each process has translated half of the lines
 
 
@@ -195,9 +195,9 @@ def test_micro_batches_that_do_not_keep_both_processes_busy_are_named(
     """As with fairseq's --update-freq 1, which counts the micro-batches of one process."""
     changes = (f"train.update_freq={micro_batches}", "train.max_update=1")
     run = recipe(toy, tmp_path / "run", *changes)
-    said = finish(preloaded, typed(run, tmp_path / "a.toml"))
-    told = f"an update of this run has {micro_batches} micro-batches in all, so that some of the 2 processes wait"
-    assert (told in said) == is_named
+    printed = finish(preloaded, typed(run, tmp_path / "a.toml"))
+    message = f"an update of this run has {micro_batches} micro-batches in all, so that some of the 2 processes wait"
+    assert (message in printed) == is_named
 
 
 def test_frozen_rows_stay_frozen_in_a_sharded_model(
@@ -281,8 +281,8 @@ def test_a_sharded_model_learns_the_same(
     assert masscli(run("two", 10)) == 0
     assert alike(logged(tmp_path / "two"), logged(tmp_path / "alone"))
     assert norms(tmp_path / "two") == pytest.approx(norms(tmp_path / "alone"), rel=1e-3)
-    for step, wanted in measured(tmp_path / "alone").items():
-        assert measured(tmp_path / "two")[step] == pytest.approx(wanted, abs=1e-3)
+    for step, expected in measured(tmp_path / "alone").items():
+        assert measured(tmp_path / "two")[step] == pytest.approx(expected, abs=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -558,10 +558,11 @@ def test_other_commands_run_once(preloaded: Preloaded) -> None:
 
 
 def test_a_user_error_is_reported_once(tmp_path: Path, preloaded: Preloaded) -> None:
-    done = run_two(preloaded, ["generate", str(tmp_path / "nothing")])
-    assert done.returncode != 0
+    result = run_two(preloaded, ["generate", str(tmp_path / "nothing")])
+    assert result.returncode != 0
     assert (
-        done.stderr.count("error: ") == 1 and "no such run or checkpoint" in done.stderr
+        result.stderr.count("error: ") == 1
+        and "no such run or checkpoint" in result.stderr
     )
 
 

@@ -24,7 +24,7 @@ def trained(labeled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of each task that has learned nothing."""
     place = tmp_path_factory.mktemp("trained")
     for task, options in TASKS.items():
-        at = [
+        command = [
             "finetune",
             str(labeled / "data"),
             "--task",
@@ -36,7 +36,7 @@ def trained(labeled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             "--save-dir",
             str(place / task),
         ]
-        assert run(at) == 0
+        assert run(command) == 0
     return place
 
 
@@ -377,7 +377,7 @@ def test_labels_of_validation_that_were_never_learned(
 def test_question_at_without_questions_is_refused(
     labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    at = [
+    command = [
         "finetune",
         labeled / "data",
         *ENCODER,
@@ -388,7 +388,7 @@ def test_question_at_without_questions_is_refused(
         "--task",
         "choose",
     ]
-    _, err = told(capsys, [*at, "--question-at", "context"], 2)
+    _, err = told(capsys, [*command, "--question-at", "context"], 2)
     assert err[0].startswith("error: --question-at context: the examples in ") and err[
         0
     ].endswith(" have no 'question'")
@@ -427,9 +427,9 @@ def test_an_answer_that_no_window_holds_is_counted(
         6,
     )
     _, err = told(capsys, args, 0)
-    said = [line for line in err if "lie in no window" in line]
+    messages = [line for line in err if "lie in no window" in line]
     remark = ": 1 answers lie in no window as a whole (--max-length, --doc-stride) and are not learned"
-    assert [line.partition("extract-squad")[2] for line in said] == [
+    assert [line.partition("extract-squad")[2] for line in messages] == [
         remark,
         f", valid{remark}",
     ]
@@ -443,13 +443,13 @@ def test_predictions_are_not_made_if_they_cannot_be_written(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(TaskModel, "outputs", None)  # it would be called
-    at = ["predict", trained / "extract", "--input", labeled / "valid.json"]
-    assert told(capsys, [*at, "-o", tmp_path / "no/x"], 2)[1] == [
+    command = ["predict", trained / "extract", "--input", labeled / "valid.json"]
+    assert told(capsys, [*command, "-o", tmp_path / "no/x"], 2)[1] == [
         f"error: --output {tmp_path / 'no/x'}: its folder does not exist",
         "hint: name a file in a folder that exists",
     ]
     _, err = told(
-        capsys, [*at, "-o", tmp_path / "x", "--na-prob", tmp_path / "no/o"], 2
+        capsys, [*command, "-o", tmp_path / "x", "--na-prob", tmp_path / "no/o"], 2
     )
     assert err == [
         f"error: --na-prob {tmp_path / 'no/o'}: its folder does not exist",
@@ -469,7 +469,7 @@ def test_another_kind_of_file(
         ("--conll", words): "is it a table? --tsv reads one with a header",
     }
     for (flag, path), hint in found.items():
-        at = [
+        command = [
             "preprocess",
             "--spm-model",
             labeled / "data",
@@ -478,14 +478,14 @@ def test_another_kind_of_file(
             "--destdir",
             tmp_path / "data",
         ]
-        _, err = told(capsys, at, 2)
+        _, err = told(capsys, command, 2)
         assert str(path) in err[-2] and hint in err[-1]
 
 
 def test_the_label_is_not_offered_as_text_and_a_wrong_column_has_a_short_hint(
     labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    at = [
+    command = [
         "finetune",
         labeled / "data",
         "--task",
@@ -496,10 +496,12 @@ def test_the_label_is_not_offered_as_text_and_a_wrong_column_has_a_short_hint(
         "--save-dir",
         tmp_path / "run",
     ]
-    _, err = told(capsys, [*at, "--text-columns", "Label,sentence1"], 2)
+    _, err = told(capsys, [*command, "--text-columns", "Label,sentence1"], 2)
     assert err[0] == "error: --text-columns Label,sentence1: label is the label"
     _, err = told(
-        capsys, [*at, "--label-column", "sentence1", "--text-columns", "sentence2"], 2
+        capsys,
+        [*command, "--label-column", "sentence1", "--text-columns", "sentence2"],
+        2,
     )
     assert (
         "does not occur in the training part" in err[0]
@@ -605,30 +607,30 @@ def test_examples_without_a_gold_label_are_left_out(
             -1
         ], options.labels
 
-    said = learned("all", valid)
+    messages = learned("all", valid)
     assert (
         "classify-tsv: 8 of 24 examples have no gold label (--no-gold) and are left out"
-        in said
+        in messages
     )
     assert (
         "classify-tsv, valid: 2 of 5 examples have no gold label (--no-gold) and are left out"
-        in said
+        in messages
     )
     learned("some", some)
-    (metrics, labels), (wanted, _) = recorded("all"), recorded("some")
+    (metrics, labels), (expected, _) = recorded("all"), recorded("some")
     assert (
         labels == ("entailment", "neutral")
-        and metrics == pytest.approx(wanted, rel=1e-6)
-        and wanted["accuracy"] > 0
+        and metrics == pytest.approx(expected, rel=1e-6)
+        and expected["accuracy"] > 0
     )
     assert not any(
         "no gold label" in line for line in learned("label", valid, "--no-gold", "")
     )
     assert recorded("label")[1] == ("-", "entailment", "neutral")
-    said = learned("none", [valid[0], valid[2]], status=2)
-    assert said[-2:] == [f"error: {tmp_path / 'none.tsv'}: no example has a gold label",
+    messages = learned("none", [valid[0], valid[2]], status=2)
+    assert messages[-2:] == [f"error: {tmp_path / 'none.tsv'}: no example has a gold label",
                          "hint: all are '-' (--no-gold); is it the right column?"]  # fmt: skip
-    said = learned(
+    messages = learned(
         "both", valid, "--labels", "-,neutral,entailment", "--no-gold", "-", status=2
     )
-    assert said[0] == "error: --no-gold -: is among --labels, too"
+    assert messages[0] == "error: --no-gold -: is among --labels, too"

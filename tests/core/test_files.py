@@ -54,8 +54,8 @@ def test_a_file_on_a_full_disk_is_named(tmp_path: Path) -> None:
         "    except OSError as error: print(error.filename == str(path), error.strerror)\n"
     )
     command = [sys.executable, "-c", program, str(tmp_path / "full")]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout == "True File too large\n" * 3
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert result.stdout == "True File too large\n" * 3
 
 
 def test_a_new_log_on_a_full_disk_is_removed(tmp_path: Path) -> None:
@@ -70,8 +70,8 @@ def test_a_new_log_on_a_full_disk_is_removed(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("new")
     for name in ("new", "link", "old"):
         command = [sys.executable, "-c", program, str(tmp_path / name)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        assert done.stdout == "File too large\n"
+        result = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert result.stdout == "File too large\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "old"]
 
 

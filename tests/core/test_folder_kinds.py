@@ -31,9 +31,9 @@ def test_kinds_of_folders_are_not_mixed(
         (preprocess, checkpoint, f"--destdir {checkpoint}: is a checkpoint, not a"),
     ):
         assert masscli([*command, str(folder)]) == 2
-        said = capsys.readouterr().err
-        assert problem in said
-        assert said.endswith("hint: choose another folder with " + command[-1] + "\n")
+        stderr = capsys.readouterr().err
+        assert problem in stderr
+        assert stderr.endswith("hint: choose another folder with " + command[-1] + "\n")
     # Nor does a mistake in the data leave the folders that would have held it.
     assert masscli([*preprocess, str(tmp_path / "new/deep")]) == 2
     assert "is too large for this text" in capsys.readouterr().err

@@ -126,10 +126,10 @@ class Log:
 def _commit() -> str:
     """Return the commit of this checkout, or nothing outside of one."""
     command = ["git", "rev-parse", "--short", "HEAD"]
-    done = subprocess.run(
+    result = subprocess.run(
         command, capture_output=True, text=True, cwd=Path(__file__).parent, check=False
     )
-    return done.stdout.strip()
+    return result.stdout.strip()
 
 
 COMMIT = _commit()

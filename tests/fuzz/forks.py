@@ -319,25 +319,25 @@ def _judge_result(
     )
 
 
-def _difference(found: str, wanted: str) -> str:
+def _difference(actual: str, expected: str) -> str:
     """Return both texts around the first place where they differ."""
     place = next(
         (
             i
-            for i, (one, other) in enumerate(zip(found, wanted, strict=False))
+            for i, (one, other) in enumerate(zip(actual, expected, strict=False))
             if one != other
         ),
-        min(len(found), len(wanted)),
+        min(len(actual), len(expected)),
     )
     start = max(0, place - 150)
-    return f"found {found[start : place + 150]!r}, expected {wanted[start : place + 150]!r}"
+    return f"found {actual[start : place + 150]!r}, expected {expected[start : place + 150]!r}"
 
 
 def digest_of(reader: Reader, folder: Path) -> str:
     """Return what a reader makes of the sound folder, which its independent reader must confirm."""
-    found = reader.read(folder)
-    assert REFUSED not in found, f"{reader.name}: {found}"
+    actual = reader.read(folder)
+    assert REFUSED not in actual, f"{reader.name}: {actual}"
     if reader.oracle is not None:
-        wanted = reader.oracle(folder)
-        assert found == wanted, f"{reader.name}: {_difference(found, wanted)}"
-    return found
+        expected = reader.oracle(folder)
+        assert actual == expected, f"{reader.name}: {_difference(actual, expected)}"
+    return actual

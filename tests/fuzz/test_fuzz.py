@@ -34,9 +34,9 @@ def test_a_small_run_finds_nothing() -> None:
         "20",
         *readers,
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=500)
-    assert done.returncode == 0, done.stderr + done.stdout
-    last = done.stdout.splitlines()[-1]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=500)
+    assert result.returncode == 0, result.stderr + result.stdout
+    last = result.stdout.splitlines()[-1]
     assert (
         last.startswith("all") and " 132 cases" in last and last.endswith("no failure")
     )
@@ -216,15 +216,15 @@ def test_branches_are_counted(tmp_path: Path) -> None:
         "--cases",
         "20",
     ]
-    done = subprocess.run(
+    result = subprocess.run(
         [*command, "--branches", str(tmp_path)],
         capture_output=True,
         text=True,
         timeout=500,
     )
-    assert done.returncode == 0, done.stderr
-    [row] = [line for line in done.stdout.splitlines() if "functions entered" in line]
+    assert result.returncode == 0, result.stderr
+    [row] = [line for line in result.stdout.splitlines() if "functions entered" in line]
     share = float(row.split()[-1].removesuffix("%"))
     assert row.startswith("tsv ") and 40 < share <= 100
     # What was not taken is listed.
-    assert share == 100 or "    data/formats/" in done.stdout
+    assert share == 100 or "    data/formats/" in result.stdout

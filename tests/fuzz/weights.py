@@ -245,8 +245,8 @@ def check_sources(
         if name not in imported and _is_optional(sound[name], layout, tensors):
             continue
         require(name in imported, f"{name} is missing")
-        found, places = imported[name].numpy(), sound[name]
-        require(found.shape == places.shape, f"{name} has another shape")
+        actual, places = imported[name].numpy(), sound[name]
+        require(actual.shape == places.shape, f"{name} has another shape")
         is_numbered = (places > 0) & (places == np.round(places))
         at = np.where(is_numbered, places, 0).astype(np.int64)
         if np.isnan(numbers[at][is_numbered]).any():
@@ -255,10 +255,10 @@ def check_sources(
                 f"{name} does not come from the file, and nothing is said",
             )
             continue
-        wanted = np.where(is_numbered, numbers[at], places)
+        expected = np.where(is_numbered, numbers[at], places)
         other = np.where(is_numbered, others[at], places)
-        is_right = np.array_equal(found, wanted.astype("<f4")) or np.array_equal(
-            found, other.astype("<f4")
+        is_right = np.array_equal(actual, expected.astype("<f4")) or np.array_equal(
+            actual, other.astype("<f4")
         )
         require(is_right, f"{name} is not what the file holds")
 

@@ -126,11 +126,11 @@ def run(
 
 
 def check_same(
-    found: list[Hypothesis], wanted: list[tuple[float, tuple[int, ...]]]
+    actual: list[Hypothesis], expected: list[tuple[float, tuple[int, ...]]]
 ) -> None:
-    assert [h.ids for h in found] == [ids for _, ids in wanted]
-    assert [h.score for h in found] == pytest.approx(
-        [score for score, _ in wanted], abs=1e-5
+    assert [h.ids for h in actual] == [ids for _, ids in expected]
+    assert [h.score for h in actual] == pytest.approx(
+        [score for score, _ in expected], abs=1e-5
     )
 
 
@@ -437,13 +437,13 @@ def test_best_breaks_ties_by_index_and_sees_every_block() -> None:
                 for w in range(3)
                 for c in range(v)
             ]
-            wanted = sorted(flat)[:5]
+            expected = sorted(flat)[:5]
             assert [
                 (-x, w, c)
                 for x, w, c in zip(
                     sums[s].tolist(), rows[s].tolist(), columns[s].tolist(), strict=True
                 )
-            ] == wanted
+            ] == expected
     assert best(torch.tensor([[-0.0, 0.0, -torch.inf, 1e-30]]), 3)[1].tolist() == [
         [3, 0, 1]
     ]

@@ -66,16 +66,16 @@ def contains(pieces: tuple[int, ...], phrase: Sequence[int]) -> bool:
 def test_a_beam_as_wide_as_the_tree_finds_the_best_outputs_with_the_phrases(
     phrases: Phrases, lenpen: float
 ) -> None:
-    (found,) = run(1, [3], [phrases], beam=64, nbest=3, lenpen=lenpen)
+    (actual,) = run(1, [3], [phrases], beam=64, nbest=3, lenpen=lenpen)
     everything = every_output(noise(1), 0, VOCABULARY, 3, lenpen)
     # A piece is in one phrase only here, so phrases cannot share any.
-    wanted = [
+    expected = [
         output
         for output in everything
         if all(contains(output[1], phrase) for phrase in phrases)
     ]
-    check_same(found, wanted[: len(found)])
-    assert len(found) == min(3, len(wanted))
+    check_same(actual, expected[: len(actual)])
+    assert len(actual) == min(3, len(expected))
 
 
 @pytest.mark.parametrize(

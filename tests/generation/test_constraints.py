@@ -122,10 +122,10 @@ def test_repeats_are_forbidden_exactly() -> None:
             for w in range(2):
                 seen = rows[s, w].tolist()
                 grams = {tuple(seen[i : i + n]) for i in range(len(seen) - n + 1)}
-                wanted = [
+                expected = [
                     v for v in range(12) if (*seen[len(seen) - n + 1 :], v) not in grams
                 ]
-                assert allowed(scores[s, w]) == wanted
+                assert allowed(scores[s, w]) == expected
 
 
 def test_forced_tokens_come_first_and_cost_nothing() -> None:

@@ -79,12 +79,15 @@ def shares(**options: Any) -> dict[int, float]:
     return {v: found.count(v) / 4000 for v in (UNK, A, B, C, D)}
 
 
-def check(found: dict[int, float], wanted: dict[int, float]) -> None:
+def check(actual: dict[int, float], expected: dict[int, float]) -> None:
     """Pearson's chi-square over the possible pieces, at the 1e-6 level for 4 degrees of freedom."""
-    total = sum(wanted.values())
-    assert all(found[v] == 0 for v in found if v not in wanted)
+    total = sum(expected.values())
+    assert all(actual[v] == 0 for v in actual if v not in expected)
     assert (
-        sum(4000 * (found[v] - p / total) ** 2 / (p / total) for v, p in wanted.items())
+        sum(
+            4000 * (actual[v] - p / total) ** 2 / (p / total)
+            for v, p in expected.items()
+        )
         < 33.4
     )
 

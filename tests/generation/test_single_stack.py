@@ -53,7 +53,7 @@ def words(n: int, seed: int) -> np.ndarray[Any, np.dtype[np.int64]]:
 
 def plain(model: Transformer, source: Any, target: Any) -> torch.Tensor:
     """Log-probabilities of the target and its end, in one uncached pass."""
-    wanted = torch.tensor([*target.tolist(), VOCAB.eos])
+    expected = torch.tensor([*target.tolist(), VOCAB.eos])
     if model.decoder is None:
         ids = np.append(target, VOCAB.eos)
         x = build_example(
@@ -69,7 +69,7 @@ def plain(model: Transformer, source: Any, target: Any) -> torch.Tensor:
             Tokens(row, torch.tensor([row.shape[1]]), language=torch.tensor([1])), None
         )[0, len(source) :]
     return torch.log_softmax(model.logits(hidden), -1)[
-        torch.arange(len(wanted)), wanted
+        torch.arange(len(expected)), expected
     ]
 
 
@@ -79,10 +79,10 @@ def test_decoding_step_by_step_equals_one_pass(kind: str) -> None:
     sources, target = [words(n, n) for n in (7, 3, 1)], words(5, 20)
     stepper = SingleStackStepper(model, sources, 2, FRAMING, "en")
     inputs = [VOCAB.bos, *target.tolist()]
-    found = torch.stack([stepper(torch.full((6,), i)) for i in inputs], 1)
-    wanted = torch.tensor([*target.tolist(), VOCAB.eos])
+    actual = torch.stack([stepper(torch.full((6,), i)) for i in inputs], 1)
+    expected = torch.tensor([*target.tolist(), VOCAB.eos])
     for row in range(6):
-        scores = found[row, torch.arange(6), wanted]
+        scores = actual[row, torch.arange(6), expected]
         assert torch.allclose(
             scores, plain(model, sources[row // 2], target), atol=1e-4
         )
@@ -136,10 +136,10 @@ def test_slots_that_no_beam_needs_are_dropped_after_a_prompt(
     assert moved
     monkeypatch.setattr(Cache, "_compact", lambda _: None)
     keeping = decoder.generate(sources, "en", "en")
-    for found, wanted in zip(dropping, keeping, strict=True):
-        assert [h.ids for h in found] == [h.ids for h in wanted]
-        assert [h.score for h in found] == pytest.approx(
-            [h.score for h in wanted], abs=1e-5
+    for actual, expected in zip(dropping, keeping, strict=True):
+        assert [h.ids for h in actual] == [h.ids for h in expected]
+        assert [h.score for h in actual] == pytest.approx(
+            [h.score for h in expected], abs=1e-5
         )
 
 
@@ -231,10 +231,10 @@ def test_a_vocabulary_may_say_that_prompts_have_no_start_symbol() -> None:
             Tokens(row, torch.tensor([row.shape[1]]), language=torch.tensor([1])), None
         )[0, len(start) + len(source) - 1 :]
         scores = torch.log_softmax(model.logits(hidden), -1)
-        wanted = scores[range(4), [*target.tolist(), VOCAB.eos]].tolist()
+        expected = scores[range(4), [*target.tolist(), VOCAB.eos]].tolist()
         decoder = Decoder([model], decoder_framing, GenerationConfig(beam=2))
-        [found] = decoder.score([source], [target], "en", "en")
-        assert found.token_scores == pytest.approx(wanted, abs=1e-4)
+        [actual] = decoder.score([source], [target], "en", "en")
+        assert actual.token_scores == pytest.approx(expected, abs=1e-4)
     # An empty prompt leaves only the start symbol to read.
     bare = Decoder([model], framing, GenerationConfig(beam=2))
     usual = Decoder([model], FRAMING, GenerationConfig(beam=2))

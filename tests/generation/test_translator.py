@@ -394,9 +394,9 @@ def test_prefixes_begin_each_output(tokenizer: Tokenizer, model: Transformer) ->
     outputs = make(tokenizer, model, prefix_size=2).translate(
         LINES, "en", "de", prefixes
     )
-    for line, prefix, found in zip(LINES, prefixes, outputs, strict=True):
-        wanted = tuple(tokenizer.encode(prefix, "de")[:2]) if line.strip() else ()
-        assert found[0].hypothesis.ids[: len(wanted)] == wanted
+    for line, prefix, actual in zip(LINES, prefixes, outputs, strict=True):
+        expected = tuple(tokenizer.encode(prefix, "de")[:2]) if line.strip() else ()
+        assert actual[0].hypothesis.ids[: len(expected)] == expected
     fewer = (prefixes[1:], "--prefix has 18 lines, the input has more")
     for wrong, message in (
         fewer,
@@ -630,9 +630,11 @@ def test_mistakes(
 ) -> None:
     code, out, err = generate(capfd, *args)
     assert (code, out) == (2, [])
-    said = [line for line in err.splitlines() if line.startswith(("error: ", "hint: "))]
-    assert said[0] == f"error: {message}"
-    assert hint is None or said[1] in (
+    messages = [
+        line for line in err.splitlines() if line.startswith(("error: ", "hint: "))
+    ]
+    assert messages[0] == f"error: {message}"
+    assert hint is None or messages[1] in (
         f"hint: {hint}",
         f"hint: {hint.format(folder='.')}",
     )

@@ -184,8 +184,8 @@ class Fork(NamedTuple):
     def wait(self) -> tuple[int, str]:
         """Return the exit code of the process and what it wrote to standard error."""
         with os.fdopen(self.pipe, "rb") as pipe:
-            said = pipe.read().decode(errors="replace")
-        return os.waitstatus_to_exitcode(os.waitpid(self.process, 0)[1]), said
+            printed = pipe.read().decode(errors="replace")
+        return os.waitstatus_to_exitcode(os.waitpid(self.process, 0)[1]), printed
 
 
 def fork(action: Callable[[], object]) -> Fork:

@@ -33,12 +33,12 @@ def prepare(case: Case, place: Path) -> Sound:
     shutil.rmtree(work)
     work = _copy(folder, place)
     names = place / "calls.txt"
-    code, said = in_fork(
+    code, printed = in_fork(
         lambda: _run(
             case, work, 0, lambda calls: names.write_text("\n".join(calls.names))
         )
     )
-    assert code == 0, said
+    assert code == 0, printed
     result = case.result(work)
     shutil.rmtree(work)
     return Sound(folder, result, names.read_text().split("\n"))
@@ -48,9 +48,9 @@ def kill_at(case: Case, sound: Sound, number: int, place: Path) -> str | None:
     """Kill the command at call `number`, run it again, and return what is wrong, or None."""
     work = _copy(sound.folder, place)
     try:
-        code, said = in_fork(lambda: _run(case, work, number))
+        code, printed = in_fork(lambda: _run(case, work, number))
         if code != DIED:
-            return f"was not killed, but ended with {code}: {said[-300:]}"
+            return f"was not killed, but ended with {code}: {printed[-300:]}"
         return _repair(case, sound, work)
     except Exception as error:
         return f"leaves what cannot be read: {error!r}"
@@ -63,14 +63,14 @@ def fill_at(case: Case, sound: Sound, number: int, place: Path) -> str | None:
     work = _copy(sound.folder, place)
     before = case.result_if_any(work)
     try:
-        code, said = in_fork(lambda: _run(case, work, number, is_full_from=True))
-        if code not in (0, 2) or "Traceback" in said:
-            return f"on a full disk it ends with {code}: {said[-1500:]}"
+        code, printed = in_fork(lambda: _run(case, work, number, is_full_from=True))
+        if code not in (0, 2) or "Traceback" in printed:
+            return f"on a full disk it ends with {code}: {printed[-1500:]}"
         if (
             code == 2
-            and sum(line.startswith("error: ") for line in said.split("\n")) != 1
+            and sum(line.startswith("error: ") for line in printed.split("\n")) != 1
         ):
-            return f"on a full disk it says: {said[-500:]}"
+            return f"on a full disk it says: {printed[-500:]}"
         if (
             code == 2
             and not case.is_gradual
@@ -99,11 +99,11 @@ def _new_empty_folders(work: Path, before: Path) -> list[Path]:
 
 def _repair(case: Case, sound: Sound, work: Path) -> str | None:
     """Run the command again, undisturbed, and return what is wrong, or None."""
-    code, said = in_fork(lambda: _run(case, work, 0))
+    code, printed = in_fork(lambda: _run(case, work, 0))
     # A command that was ended after its output had appeared finds it there, whole.
-    is_done = code == 2 and "is not empty" in said
+    is_done = code == 2 and "is not empty" in printed
     if code != 0 and not is_done:
-        return f"is not repaired: {said[-500:]}"
+        return f"is not repaired: {printed[-500:]}"
     return _compare(case, sound, work)
 
 
@@ -130,9 +130,9 @@ def run_together(case: Case, sound: Sound, place: Path, count: int = 2) -> str |
         # All of them wait for the end of this pipe.
         os.close(go)
         ends = [process.wait() for process in processes]
-        for code, said in ends:
-            if code not in (0, 2) or "Traceback" in said:
-                return f"ended with {code}: {said[-500:]}"
+        for code, printed in ends:
+            if code not in (0, 2) or "Traceback" in printed:
+                return f"ended with {code}: {printed[-500:]}"
         if not any(code == 0 for code, _ in ends):
             return f"none succeeded: {ends}"
         return _compare(case, sound, work)
@@ -169,8 +169,8 @@ def _run(
     raise SystemExit(code)
 
 
-def _difference(found: Any, wanted: Any) -> str:
-    one, other = str(found), str(wanted)
+def _difference(actual: Any, expected: Any) -> str:
+    one, other = str(actual), str(expected)
     place = next(
         (n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), 0
     )

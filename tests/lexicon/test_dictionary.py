@@ -603,7 +603,7 @@ def test_csls_prefers_what_is_near_to_little_else() -> None:
         torch.tensor([[0.8, 0.6], [0.0, 1.0]]),
     )
     cosine = a @ b.T
-    wanted = [
+    expected = [
         [
             2 * float(cosine[i, j])
             - float(cosine[i].mean())
@@ -612,7 +612,7 @@ def test_csls_prefers_what_is_near_to_little_else() -> None:
         ]
         for i in range(2)
     ]
-    assert csls(a, b).tolist() == [pytest.approx(row) for row in wanted]
+    assert csls(a, b).tolist() == [pytest.approx(row) for row in expected]
 
 
 def test_similarly_spelled_words_are_matched() -> None:

@@ -220,33 +220,36 @@ def test_score_reads_a_column_of_a_table(
         'label\tsentence\n1\tone "two\n0\tb\n1\tc\n0\td\n', encoding="utf-8"
     )
     (tmp_path / "told").write_text("1\n1\n0\n0\n", encoding="utf-8")
-    at = [
+    command = [
         "score",
         str(tmp_path / "told"),
         "--ref",
         str(tmp_path / "gold.tsv"),
         "--column",
     ]
-    assert dispatch([*at, "label", "--metric", "accuracy,f1,mcc,pearson,spearman"]) == 0
+    assert (
+        dispatch([*command, "label", "--metric", "accuracy,f1,mcc,pearson,spearman"])
+        == 0
+    )
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("nrefs")[0].split() for line in lines] == [
         ["accuracy", "=", "50.00"], ["F1", "=", "50.00"], ["Matthews", "=", "0.00"], ["Pearson", "=", "0.00"], ["Spearman", "=", "0.00"],
     ]  # fmt: skip
     assert "positive:1" in lines[1]
     with pytest.raises(MasscliError) as caught:
-        dispatch([*at, "lable"])
+        dispatch([*command, "lable"])
     assert (caught.value.message, caught.value.hint) == (
         f"{tmp_path / 'gold.tsv'}: has no column 'lable'",
         "it has label, sentence",
     )
     with pytest.raises(MasscliError) as caught:
-        dispatch([*at, "sentence", "--metric", "pearson"])
+        dispatch([*command, "sentence", "--metric", "pearson"])
     assert (
         caught.value.message
         == f"{tmp_path / 'gold.tsv'}: example 1 is not a number: 'one \"two'"
     )
     with pytest.raises(MasscliError) as caught:
-        dispatch([*at, "label", "--metric", "f1", "--sentence-level"])
+        dispatch([*command, "label", "--metric", "f1", "--sentence-level"])
     assert caught.value.message == "F1: is defined for a whole corpus, not for a line"
 
 
@@ -313,14 +316,14 @@ def test_blank_lines_between_sentences_are_not_words(
     )
     out, err = capsys.readouterr()
     assert re.search(r"^accuracy +=  *66\.67 ", out, re.MULTILINE) and err == ""
-    told = tmp_path / "labels.txt"
-    told.write_text("1\n", encoding="utf-8")
+    predicted = tmp_path / "labels.txt"
+    predicted.write_text("1\n", encoding="utf-8")
     (tmp_path / "gold").write_text("label\tsentence\n1\ta film\n", encoding="utf-8")
     assert (
         masscli(
             [
                 "score",
-                str(told),
+                str(predicted),
                 "--ref",
                 str(tmp_path / "gold"),
                 "--metric",
@@ -332,7 +335,10 @@ def test_blank_lines_between_sentences_are_not_words(
     assert capsys.readouterr().err.endswith(
         "hint: is that a table with a header? name its column: --column label\n"
     )
-    assert masscli(["score", "nowhere", "--ref", str(told), "--metric", "entity"]) == 2
+    assert (
+        masscli(["score", "nowhere", "--ref", str(predicted), "--metric", "entity"])
+        == 2
+    )
     assert "entity" in capsys.readouterr().err.splitlines()[0]
 
 

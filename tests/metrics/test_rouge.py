@@ -217,10 +217,10 @@ def test_how_sentences_are_marked(
         expected,
         [],
     )
-    told = save(Path("hyp.jsonl"), [json.dumps({"summary": "c d\na b"})])
+    hypotheses = save(Path("hyp.jsonl"), [json.dumps({"summary": "c d\na b"})])
     assert scored(
         capsys,
-        told,
+        hypotheses,
         "--hyp-column",
         "summary",
         "--ref",

@@ -165,21 +165,21 @@ def drawn(seed: int) -> tuple[list[Question], dict[str, str]]:
         Question(str(n), tuple(text() for _ in range(draw.choice([0, 1, 1, 3]))))
         for n in range(40)
     ]
-    told = {
+    answers = {
         q.id: draw.choice([text(), draw.choice([*q.answers, ""]), ""]) for q in asked
     }
-    return asked, told
+    return asked, answers
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_version_1_is_that_of_an_oracle(seed: int) -> None:
-    asked, told = drawn(seed)
+    asked, answers = drawn(seed)
     asked = [q for q in asked if q.answers]
     for key in [q.id for q in asked][:: 3 + seed]:
-        del told[key]
-    found = evaluate_squad(asked, told, v2=False, missing_is_wrong=True)
+        del answers[key]
+    found = evaluate_squad(asked, answers, v2=False, missing_is_wrong=True)
     assert (found["exact"], found["f1"]) == pytest.approx(
-        squad_means({q.id: list(q.answers) for q in asked}, told, v2=False)
+        squad_means({q.id: list(q.answers) for q in asked}, answers, v2=False)
     )
     assert all(0 < found[name] < 100 for name in ("exact", "f1"))
 
@@ -188,10 +188,10 @@ def test_version_1_is_that_of_an_oracle(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(6))
 def test_version_2_is_that_of_an_oracle(seed: int, missing: bool) -> None:
     """Over all questions, over those with an answer and those without; at some threshold; and at the best of all."""
-    asked, told = drawn(seed)
+    asked, answers = drawn(seed)
     draw = random.Random(seed)
-    for key in draw.sample(sorted(told), 7 if missing else 0):
-        del told[key]
+    for key in draw.sample(sorted(answers), 7 if missing else 0):
+        del answers[key]
     odds = {
         q.id: draw.random() if seed % 2 else draw.gauss(-3, 2) for q in asked
     }  # probabilities, or differences of scores
@@ -199,7 +199,7 @@ def test_version_2_is_that_of_an_oracle(seed: int, missing: bool) -> None:
     golds = {q.id: list(q.answers) for q in asked}
     found = evaluate_squad(
         asked,
-        told,
+        answers,
         v2=True,
         no_answer_probabilities=odds,
         threshold=limit,
@@ -212,22 +212,23 @@ def test_version_2_is_that_of_an_oracle(seed: int, missing: bool) -> None:
     }
     for name, part in parts.items():
         assert (found[f"{name}exact"], found[f"{name}f1"]) == pytest.approx(
-            squad_means(part, told, True, odds, limit)
+            squad_means(part, answers, True, odds, limit)
         ), name
         assert found[f"{name}total"] == len(part)
     # The official search takes a prediction such as "the", a normal form without a word, for an answer; scores take it for none.
-    told = {key: text if squad_words(text) else "" for key, text in told.items()}
+    answers = {key: text if squad_words(text) else "" for key, text in answers.items()}
     found = evaluate_squad(
-        asked, told, v2=True, no_answer_probabilities=odds, missing_is_wrong=missing
+        asked, answers, v2=True, no_answer_probabilities=odds, missing_is_wrong=missing
     )
     every = [
-        squad_means(golds, told, True, odds, at) for at in (-math.inf, *odds.values())
+        squad_means(golds, answers, True, odds, at)
+        for at in (-math.inf, *odds.values())
     ]
     for side, name in enumerate(("exact", "f1")):
         assert found[f"best_{name}"] == pytest.approx(
             max(means[side] for means in every)
         )
-        at_best = squad_means(golds, told, True, odds, found[f"best_{name}_thresh"])
+        at_best = squad_means(golds, answers, True, odds, found[f"best_{name}_thresh"])
         assert at_best[side] == pytest.approx(found[f"best_{name}"])
 
 
@@ -247,16 +248,16 @@ def test_empty_predictions_score_the_share_of_questions_without_an_answer(
 
 def test_where_nothing_should_be_answered_the_threshold_found_answers_nothing() -> None:
     asked = [Question(str(n), ()) for n in range(4)]
-    told, odds = (
+    answers, odds = (
         {q.id: "x" for q in asked},
         {q.id: -5.0 - n for n, q in enumerate(asked)},
     )
-    found = evaluate_squad(asked, told, v2=True, no_answer_probabilities=odds)
+    found = evaluate_squad(asked, answers, v2=True, no_answer_probabilities=odds)
     assert (found["f1"], found["best_f1"]) == (0, 100)
     assert (
         evaluate_squad(
             asked,
-            told,
+            answers,
             v2=True,
             no_answer_probabilities=odds,
             threshold=found["best_f1_thresh"],
@@ -284,7 +285,7 @@ def test_score_reads_the_official_files(
         ("odds.json", '{"a": 0.1, "b": 0.9}'),
     ):
         (tmp_path / name).write_text(text, encoding="utf-8")
-    at = [
+    command = [
         str(tmp_path / "told.json"),
         "--ref",
         str(tmp_path / "gold.json"),
@@ -295,7 +296,7 @@ def test_score_reads_the_official_files(
         dispatch(
             [
                 "score",
-                *at,
+                *command,
                 "--na-prob",
                 str(tmp_path / "odds.json"),
                 "--na-prob-thresh",
@@ -310,7 +311,7 @@ def test_score_reads_the_official_files(
     assert out.endswith("squad:2.0|missing:refuse|version:masscli-0.1.0\n")
     with pytest.raises(MasscliError, match=r"told\.json: not JSON"):
         (tmp_path / "told.json").write_text("{", encoding="utf-8")
-        dispatch(["score", *at])
+        dispatch(["score", *command])
 
 
 def score_files(
@@ -325,11 +326,11 @@ def score_files(
     paths = {"gold.json": DATA, "told.json": predictions, "odds.json": probabilities}
     for name, text in paths.items():
         (folder / name).write_text(text, encoding="utf-8")
-    told, gold, odds = (
+    answers, gold, odds = (
         str(folder / name) for name in ("told.json", "gold.json", "odds.json")
     )
     return dispatch(
-        ["score", told, "--ref", gold, "--metric", "squad", "--na-prob", odds, *more]
+        ["score", answers, "--ref", gold, "--metric", "squad", "--na-prob", odds, *more]
     )
 
 

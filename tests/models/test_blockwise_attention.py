@@ -53,17 +53,17 @@ def test_attention_by_blocks_has_the_values_and_gradients_of_the_equation(
     slope = torch.randn(ROWS, QUERIES, HEADS * SIZE)
     leaves = (fused, memory, mask)
     torch.manual_seed(5)
-    found = blockwise_attention.blockwise_attention(fused, memory, HEADS, mask, p)
-    ours = torch.autograd.grad(found, leaves, slope)
+    actual = blockwise_attention.blockwise_attention(fused, memory, HEADS, mask, p)
+    ours = torch.autograd.grad(actual, leaves, slope)
 
     torch.manual_seed(5)
     keep: Tensor | float = 1.0
     if p:
         shape = torch.Size((ROWS, HEADS, QUERIES, KEYS))
         keep = keep_mask(shape, p, torch.float32)
-    wanted = plain_attention(fused, memory, mask, keep)
-    theirs = torch.autograd.grad(wanted, leaves, slope)
-    for a, b in zip((found, *ours), (wanted, *theirs), strict=True):
+    expected = plain_attention(fused, memory, mask, keep)
+    theirs = torch.autograd.grad(expected, leaves, slope)
+    for a, b in zip((actual, *ours), (expected, *theirs), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
@@ -79,17 +79,17 @@ def test_attention_of_long_texts_in_bf16_differs_by_its_rounding_only(
     mask = torch.randn(2, 1, keys, keys, requires_grad=True)
     slope = torch.randn(2, keys, HEADS * SIZE).bfloat16()
     torch.manual_seed(5)
-    found = blockwise_attention.blockwise_attention(fused, None, HEADS, mask, p)
-    ours = torch.autograd.grad(found, (fused, mask), slope)
+    actual = blockwise_attention.blockwise_attention(fused, None, HEADS, mask, p)
+    ours = torch.autograd.grad(actual, (fused, mask), slope)
     torch.manual_seed(5)
     keep: Tensor | float = 1.0
     if p:
         keep = keep_mask(torch.Size((2, HEADS, keys, keys)), p, torch.float32)
-    wanted = plain_attention(exact, None, mask, keep)
-    theirs = torch.autograd.grad(wanted, (exact, mask), slope.float())
-    assert found.dtype == ours[0].dtype == torch.bfloat16
+    expected = plain_attention(exact, None, mask, keep)
+    theirs = torch.autograd.grad(expected, (exact, mask), slope.float())
+    assert actual.dtype == ours[0].dtype == torch.bfloat16
     assert ours[1].dtype == torch.float32
-    for a, b in zip((found, *ours), (wanted, *theirs), strict=True):
+    for a, b in zip((actual, *ours), (expected, *theirs), strict=True):
         error = (a.detach().float() - b.detach()).norm() / b.detach().norm()
         assert float(error) < 0.02
 

@@ -66,10 +66,10 @@ def block(*lengths: int, width: int = 0, **fields: Tensor) -> Tokens:
     return Tokens(ids, torch.tensor(lengths), **fields)
 
 
-def close(found: Tensor, wanted: Tensor, within: float = 2e-5) -> bool:
+def close(actual: Tensor, expected: Tensor, within: float = 2e-5) -> bool:
     return (
-        found.shape == wanted.shape
-        and float((found - wanted).detach().abs().max()) < within
+        actual.shape == expected.shape
+        and float((actual - expected).detach().abs().max()) < within
     )
 
 
@@ -145,12 +145,12 @@ def test_attention_is_the_equation() -> None:
     sees = torch.rand(2, 1, 5, 7) < 0.6
     sees[..., 2] = True
     mask = torch.zeros(sees.shape).masked_fill(~sees, -1e30)
-    found = attend(q, k, v, mask, 0.0)
+    actual = attend(q, k, v, mask, 0.0)
     for b, h in itertools.product(range(2), range(3)):
-        wanted = slow_attention(
+        expected = slow_attention(
             q[b, h].tolist(), k[b, h].tolist(), v[b, h].tolist(), sees[b, 0].tolist()
         )
-        assert close(found[b, h], torch.tensor(wanted, dtype=torch.float64), 1e-12)
+        assert close(actual[b, h], torch.tensor(expected, dtype=torch.float64), 1e-12)
 
 
 @pytest.mark.parametrize("p", [0.0, 0.4])
@@ -175,9 +175,9 @@ def test_short_attention_has_the_values_and_gradients_of_plain_products(
     )
     slope = torch.randn(rows, queries, heads * size)
     torch.manual_seed(5)
-    found = short_attention(fused, memory, heads, mask, p)
+    actual = short_attention(fused, memory, heads, mask, p)
     leaves = [leaf for leaf in (fused, memory, mask) if leaf is not None]
-    ours = torch.autograd.grad(found, leaves, slope)
+    ours = torch.autograd.grad(actual, leaves, slope)
 
     split = (
         fused.view(rows, queries, -1, heads, size)
@@ -195,9 +195,9 @@ def test_short_attention_has_the_values_and_gradients_of_plain_products(
         if p
         else 1.0
     )
-    wanted = (weights * keep @ v).transpose(1, 2).flatten(2)
-    assert close(found, wanted)
-    for a, b in zip(ours, torch.autograd.grad(wanted, leaves, slope), strict=True):
+    expected = (weights * keep @ v).transpose(1, 2).flatten(2)
+    assert close(actual, expected)
+    for a, b in zip(ours, torch.autograd.grad(expected, leaves, slope), strict=True):
         assert close(a, b)
 
 
@@ -210,14 +210,14 @@ def test_short_attention_in_bf16_differs_by_its_rounding_only(keys: int) -> None
     mask = torch.randn(rows, 1, keys, keys, requires_grad=True)
     slope = torch.randn(rows, keys, heads * size).bfloat16()
     torch.manual_seed(5)
-    found = short_attention(fused, None, heads, mask, 0.1)
-    ours = torch.autograd.grad(found, (fused, mask), slope)
+    actual = short_attention(fused, None, heads, mask, 0.1)
+    ours = torch.autograd.grad(actual, (fused, mask), slope)
     torch.manual_seed(5)
-    wanted = short_attention(exact, None, heads, mask, 0.1)
-    theirs = torch.autograd.grad(wanted, (exact, mask), slope.float())
-    assert found.dtype == ours[0].dtype == torch.bfloat16
+    expected = short_attention(exact, None, heads, mask, 0.1)
+    theirs = torch.autograd.grad(expected, (exact, mask), slope.float())
+    assert actual.dtype == ours[0].dtype == torch.bfloat16
     assert ours[1].dtype == torch.float32
-    for a, b in zip((found, *ours), (wanted, *theirs), strict=True):
+    for a, b in zip((actual, *ours), (expected, *theirs), strict=True):
         error = (a.detach().float() - b.detach()).norm() / b.detach().norm()
         assert float(error) < 0.01
 
@@ -518,15 +518,18 @@ def test_parts_that_know_fewer_ids_are_slices_of_those_that_know_all(
     target = Tokens(torch.randint(12, V, (2, 4)), torch.tensor([4, 4]))
     hidden = whole.decode(target, whole.encode(source))
     assert close(part.decode(target, part.encode(source)), hidden)
-    found = part.logits(hidden)
-    assert found.shape == (2, 4, V)
-    assert close(found[..., 15:], whole.logits(hidden)[..., 15:])
-    assert bool((found[..., :15] == -torch.inf).all())
+    actual = part.logits(hidden)
+    assert actual.shape == (2, 4, V)
+    assert close(actual[..., 15:], whole.logits(hidden)[..., 15:])
+    assert bool((actual[..., :15] == -torch.inf).all())
     labels = torch.randint(15, V, (8,))
-    wanted = F.cross_entropy(
-        found[..., 15:].flatten(0, 1), labels - 15, reduction="sum", label_smoothing=0.1
+    expected = F.cross_entropy(
+        actual[..., 15:].flatten(0, 1),
+        labels - 15,
+        reduction="sum",
+        label_smoothing=0.1,
     )
-    assert close(part.loss(hidden.flatten(0, 1), labels, 0.1)[0], wanted, 1e-4)
+    assert close(part.loss(hidden.flatten(0, 1), labels, 0.1)[0], expected, 1e-4)
 
 
 def test_tied_tables_are_one_and_separate_ones_two() -> None:
@@ -644,10 +647,10 @@ def test_widening_one_row_to_a_beam_changes_nothing() -> None:
     source = block(5, 3)
     one, many = model.prefill(source, 1, width), model.prefill(source, width)
     first = torch.randint(1, V, (2, 1))
-    found = model.decode(Tokens(first, torch.ones(2)), None, one)
+    actual = model.decode(Tokens(first, torch.ones(2)), None, one)
     rows = Tokens(first.repeat_interleave(width, 0), torch.ones(2 * width))
-    wanted = model.decode(rows, None, many)
-    assert close(found.repeat_interleave(width, 0), wanted)
+    expected = model.decode(rows, None, many)
+    assert close(actual.repeat_interleave(width, 0), expected)
     one.widen(width)
     capacity = one.layers[0].keys.shape[2]
     for _ in range(6):
@@ -832,14 +835,14 @@ def test_a_sum_with_dropout_is_the_sum_of_both(dtype: torch.dtype) -> None:
     x, y = (torch.randn(50, 30).to(dtype).requires_grad_() for _ in range(2))
     slope = torch.randn(50, 30).to(dtype)
     torch.manual_seed(3)
-    found = add_dropout(x, y, 0.3, True)
+    actual = add_dropout(x, y, 0.3, True)
     torch.manual_seed(3)
-    wanted = x + dropout(y, 0.3, True)
+    expected = x + dropout(y, 0.3, True)
     # One rounding in place of two.
-    assert torch.allclose(found, wanted, rtol=0, atol=8 * torch.finfo(dtype).eps)
+    assert torch.allclose(actual, expected, rtol=0, atol=8 * torch.finfo(dtype).eps)
     for a, b in zip(
-        torch.autograd.grad(found, (x, y), slope),
-        torch.autograd.grad(wanted, (x, y), slope),
+        torch.autograd.grad(actual, (x, y), slope),
+        torch.autograd.grad(expected, (x, y), slope),
         strict=True,
     ):
         assert torch.equal(a, b)
@@ -870,8 +873,8 @@ def test_dropout_near_0_and_1(p: float) -> None:
 
 def test_bf16_differs_by_its_rounding_only() -> None:
     model, source, target = make(), block(6, 3), block(4, 5)
-    wanted = model.logits(model.decode(target, model.encode(source)))
+    expected = model.logits(model.decode(target, model.encode(source)))
     model.compute_dtype = torch.bfloat16
-    found = model.logits(model.decode(target, model.encode(source)))
-    assert found.dtype == torch.bfloat16
-    assert float((found.float() - wanted).norm() / wanted.norm()) < 0.03
+    actual = model.logits(model.decode(target, model.encode(source)))
+    assert actual.dtype == torch.bfloat16
+    assert float((actual.float() - expected).norm() / expected.norm()) < 0.03

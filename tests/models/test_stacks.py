@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
 def whole(labeled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """MASS, pre-trained: an encoder and a decoder."""
     place = tmp_path_factory.mktemp("whole") / "mass"
-    at = [
+    command = [
         "pretrain",
         str(labeled / "data"),
         "--objective",
@@ -36,7 +36,7 @@ def whole(labeled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert (
         dispatch(
             [
-                *at,
+                *command,
                 "--norm",
                 "post",
                 "--positions",
@@ -61,7 +61,7 @@ def test_a_task_that_reads_one_stack_takes_that_one(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """The encoder alone has the run's weights, and predicts what the whole model predicts."""
-    at = [
+    command = [
         "--task",
         "classify",
         "--table",
@@ -74,8 +74,8 @@ def test_a_task_that_reads_one_stack_takes_that_one(
         "--warmup-init-lr",
         "0",
     ]
-    finetune(labeled, tmp_path / "half", *at, *how, updates=1)
-    told = capsys.readouterr().err
+    finetune(labeled, tmp_path / "half", *command, *how, updates=1)
+    stderr = capsys.readouterr().err
     ours, theirs = Checkpoint.open(tmp_path / "half"), Checkpoint.open(whole).weights()
     assert (ours.recipe.model.encoder_layers, ours.recipe.model.decoder_layers) == (
         1,
@@ -85,11 +85,11 @@ def test_a_task_that_reads_one_stack_takes_that_one(
     assert set(ours.weights()) == own and all(
         torch.equal(tensor, theirs[name]) for name, tensor in ours.weights().items()
     )
-    [left] = [line for line in told.splitlines() if line.startswith("left behind: ")]
+    [left] = [line for line in stderr.splitlines() if line.startswith("left behind: ")]
     assert sum(map(int, re.findall(r"\((\d+)\)", left))) == len(theirs) - len(own)
-    assert "new, drawn at random: heads (2)\n" in told
+    assert "new, drawn at random: heads (2)\n" in stderr
 
-    finetune(labeled, tmp_path / "whole", *at, updates=1)
+    finetune(labeled, tmp_path / "whole", *command, updates=1)
     one, both = (
         load(tmp_path / name, device="cpu", precision="fp32").task_model()
         for name in ("half", "whole")
@@ -111,7 +111,7 @@ def test_a_task_that_reads_one_stack_takes_that_one(
 def test_missing_stacks_and_needed_stacks_are_named(
     whole: Path, labeled: Path, tmp_path: Path
 ) -> None:
-    at = [
+    command = [
         "finetune",
         labeled / "data",
         "--init-from",
@@ -123,7 +123,7 @@ def test_missing_stacks_and_needed_stacks_are_named(
         tmp_path / "run",
         "--task",
     ]
-    read = [*at, "classify", "--table", "one"]
+    read = [*command, "classify", "--table", "one"]
     assert (
         refused(*read, "--init-stacks", "decoder", "--decoder-layers", "0")[0]
         == "--init-stacks decoder: the model has no decoder"
@@ -134,7 +134,7 @@ def test_missing_stacks_and_needed_stacks_are_named(
         "leave it out",
     )
     write = refused(
-        *at,
+        *command,
         "summarize",
         "--table",
         "heads",

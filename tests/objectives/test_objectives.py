@@ -374,17 +374,19 @@ def losses(
     options: Any, framing: Framing, model: Transformer, made: Batch
 ) -> tuple[list[float], list[Tensor]]:
     """The sums of every term, and the gradients of the first ones."""
-    found = objective(options, framing)(model, made)
-    wanted = list(model.parameters())
+    terms = objective(options, framing)(model, made)
+    parameters = list(model.parameters())
     gradients = torch.autograd.grad(
-        sum((t.loss for t in found.values()), torch.zeros(())),
-        wanted,
+        sum((t.loss for t in terms.values()), torch.zeros(())),
+        parameters,
         allow_unused=True,
     )
-    sums = [float(x) for term in found.values() for x in (term.loss.detach(), term.nll)]
+    sums = [
+        float(x) for term in terms.values() for x in (term.loss.detach(), term.nll)
+    ]
     return sums, [
         g if g is not None else torch.zeros_like(p)
-        for g, p in zip(gradients, wanted, strict=True)
+        for g, p in zip(gradients, parameters, strict=True)
     ]
 
 
@@ -423,12 +425,12 @@ def test_label_smoothing_is_in_the_loss_and_not_in_the_report(framing: Framing) 
     term = objective(TranslateOptions(label_smoothing=0.2), framing)(model, made)[
         "translate"
     ]
-    wanted = made.labels["translate"].ids
-    for found, smoothing in ((term.loss.detach(), 0.2), (term.nll, 0.0)):
-        assert float(found) == pytest.approx(
+    expected = made.labels["translate"].ids
+    for actual, smoothing in ((term.loss.detach(), 0.2), (term.nll, 0.0)):
+        assert float(actual) == pytest.approx(
             float(
                 F.cross_entropy(
-                    logits, wanted, reduction="sum", label_smoothing=smoothing
+                    logits, expected, reduction="sum", label_smoothing=smoothing
                 )
             ),
             rel=1e-5,

@@ -180,11 +180,11 @@ def test_an_exchanged_pair_is_framed_as_it_is_shown() -> None:
 def test_special_symbols_are_never_predicted(name: str) -> None:
     made = objective(name)
     for seed in range(20):
-        wanted = made.collator()(
+        expected = made.collator()(
             [pair(words(seed, 9), words(seed + 1, 7), 1, seed)], rngs(1)
         )
-        assert wanted.counts[(name == "bert" and "nsp") or "sop"] == 1.0
-        assert min(wanted.labels["mlm"].ids.tolist()) >= 10
+        assert expected.counts[(name == "bert" and "nsp") or "sop"] == 1.0
+        assert min(expected.labels["mlm"].ids.tolist()) >= 10
 
 
 def test_roberta_begins_a_block_with_the_start_symbol() -> None:
@@ -369,7 +369,7 @@ def test_the_generator_gets_no_gradient_from_the_discriminator() -> None:
 def test_the_discriminator_has_the_models_non_linearity() -> None:
     tanh = -0.5 * (1 + math.tanh((2 / math.pi) ** 0.5 * (-1 - 0.044715)))
     options: Any = from_dict(OBJECTIVES.load("electra"), {"name": "electra"})
-    for activation, wanted in (
+    for activation, expected in (
         ("relu", 0.0),
         ("gelu", -0.5 * (1 + math.erf(-(0.5**0.5)))),
         ("gelu_tanh", tanh),
@@ -385,7 +385,7 @@ def test_the_discriminator_has_the_models_non_linearity() -> None:
         torch.nn.init.constant_(made.detector.dense.bias, -1.0)
         torch.nn.init.constant_(made.detector.out.weight, 1 / 128)
         assert made.detector(torch.ones(1, 128)).item() == pytest.approx(
-            wanted, abs=1e-6
+            expected, abs=1e-6
         )
 
 
@@ -400,25 +400,25 @@ def test_a_correct_sample_counts_as_original(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(
         made, "_sample", lambda states, table, batch: torch.tensor([the, ate])
     )
-    found = made.collator()([pair([the, chef, cooked], [])], rngs(1))
-    assert found.source.ids.tolist() == [
+    actual = made.collator()([pair([the, chef, cooked], [])], rngs(1))
+    assert actual.source.ids.tolist() == [
         [VOCAB.cls, VOCAB.mask, chef, VOCAB.mask, VOCAB.sep]
     ]
-    assert found.labels["mlm"].ids.tolist() == [the, cooked]
+    assert actual.labels["mlm"].ids.tolist() == [the, cooked]
     model, read, judged = make(made), [], []
     model.embeddings["encoder"].register_forward_hook(
         lambda module, inputs, out: read.append(inputs[0].ids.tolist())
     )
     made.detector.register_forward_hook(lambda module, inputs, out: judged.append(out))
-    loss = made(model, found)["rtd"].nll
+    loss = made(model, actual)["rtd"].nll
     assert read == [
-        found.source.ids.tolist(),
+        actual.source.ids.tolist(),
         [[VOCAB.cls, the, chef, ate, VOCAB.sep]],
     ]  # the generator, the discriminator
-    wanted = torch.nn.functional.binary_cross_entropy_with_logits(
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(
         judged[0], torch.tensor([0.0, 0, 0, 1, 0]), reduction="sum"
     )
-    assert torch.allclose(loss, wanted)
+    assert torch.allclose(loss, expected)
 
 
 @pytest.mark.parametrize("variant", ["electra-15", "replace-mlm", "all-tokens-mlm"])
@@ -496,13 +496,15 @@ def taught(
 ) -> tuple[dict[str, float], list[Tensor]]:
     """The sum of every term, and the gradients of their total."""
     terms = made(model, found)
-    wanted = [*model.parameters(), *made.parameters()]
+    parameters = [*model.parameters(), *made.parameters()]
     gradients = torch.autograd.grad(
-        torch.stack([t.loss for t in terms.values()]).sum(), wanted, allow_unused=True
+        torch.stack([t.loss for t in terms.values()]).sum(),
+        parameters,
+        allow_unused=True,
     )
     return {term: float(t.nll) for term, t in terms.items()}, [
         torch.zeros_like(p) if g is None else g
-        for g, p in zip(gradients, wanted, strict=True)
+        for g, p in zip(gradients, parameters, strict=True)
     ]
 
 
@@ -699,7 +701,7 @@ def test_text_from_which_no_order_can_be_learned_is_reported(
         "--num-workers",
         "0",
     ]
-    at = [
+    command = [
         *small,
         "--max-tokens",
         "400",
@@ -709,11 +711,13 @@ def test_text_from_which_no_order_can_be_learned_is_reported(
         str(tmp_path / "run"),
     ]
     capsys.readouterr()
-    code = masscli(["pretrain", str(tmp_path / "data"), "--objective", *options, *at])
-    told = capsys.readouterr().err
+    code = masscli(
+        ["pretrain", str(tmp_path / "data"), "--objective", *options, *command]
+    )
+    stderr = capsys.readouterr().err
     assert code == (2 if "--strict-sop" in options else 0)
-    assert (remark or "bert-en") in told
-    assert ("same label" in told or "no blank line" in told) == (
+    assert (remark or "bert-en") in stderr
+    assert ("same label" in stderr or "no blank line" in stderr) == (
         remark is not None and code == 0
     )
 

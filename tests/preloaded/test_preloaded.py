@@ -23,10 +23,10 @@ def ends(
 ) -> tuple[int, str, str]:
     """Run a command, and return its exit code and what it writes."""
     words = [str(word) for word in command]
-    done = subprocess.run(
+    result = subprocess.run(
         words, cwd=place, capture_output=True, text=True, timeout=60, **options
     )
-    return done.returncode, done.stdout, done.stderr
+    return result.returncode, result.stdout, result.stderr
 
 
 @pytest.mark.parametrize(

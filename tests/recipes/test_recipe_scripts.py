@@ -38,8 +38,8 @@ def run_script(
         "CALLS": str(stubs),
     }
     for step in steps_of(script) or [script]:
-        done = bash(step, cwd=corpora.parent, **variables)
-        assert done.returncode == 0, done.stderr
+        result = bash(step, cwd=corpora.parent, **variables)
+        assert result.returncode == 0, result.stderr
     calls = [line.split("\0")[:-1] for line in stubs.read_text().split("\n")[:-1]]
     # Of calls that differ in paths and seeds alone, one is enough.
     kinds = {}
@@ -193,14 +193,14 @@ def test_an_unknown_scale_is_refused(corpora: Path, stubs: Path) -> None:
         "dialogue",
         "student",
     ):
-        done = bash(
+        result = bash(
             steps_of(RECIPES / recipe)[0],
             cwd=corpora.parent,
             DATA=str(corpora),
             SCALE="huge",
         )
-        assert done.returncode != 0
-        assert done.stderr.startswith("error: SCALE=huge: this recipe has tiny")
+        assert result.returncode != 0
+        assert result.stderr.startswith("error: SCALE=huge: this recipe has tiny")
     assert not stubs.exists()
 
 
@@ -851,8 +851,8 @@ def test_curves_of_objectives(
 def download(corpora: Path, stubs: Path, arguments: Sequence[str]) -> None:
     """Run the script that downloads, from the files in the folder `servers`."""
     servers = {"SERVERS": str(corpora.parent / "servers"), "CALLS": str(stubs)}
-    done = bash(RECIPES / "news.sh", *arguments, cwd=corpora.parent, **servers)
-    assert done.returncode == 0, done.stderr
+    result = bash(RECIPES / "news.sh", *arguments, cwd=corpora.parent, **servers)
+    assert result.returncode == 0, result.stderr
 
 
 def pack_pairs(folder: Path, archive: str, name: str, count: int) -> None:

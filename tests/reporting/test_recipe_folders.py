@@ -182,8 +182,8 @@ def test_a_signal_stops_the_step_and_waits_until_it_has_saved(
     (folder / "1-step.sh").write_text(step)
     (folder / "2-never.sh").write_text('echo second >> "$OUTPUT"\n')
     command = [sys.executable, "-m", "masscli", "recipe", "run", str(folder)]
-    done = subprocess.run(
+    result = subprocess.run(
         [*command, "--output", str(output)], capture_output=True, text=True
     )
-    assert (done.returncode, done.stderr) == (143, "stopped by SIGTERM\n")
+    assert (result.returncode, result.stderr) == (143, "stopped by SIGTERM\n")
     assert output.read_text() == saved

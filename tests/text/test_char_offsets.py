@@ -152,15 +152,15 @@ def test_an_unknown_piece_covers_letters_that_no_other_piece_covers(
             for n in range(draw.randint(2, 5))
         ]
         ids, begins, ends = encode_with_offsets(letters, "".join(parts), "en")
-        wanted, at = [], 0
+        expected, at = [], 0
         for n, part in enumerate(parts):
-            wanted += [(at, at + len(part))] * (n % 2)
+            expected += [(at, at + len(part))] * (n % 2)
             at += len(part)
         assert [
             (a, b)
             for i, a, b in zip(ids, begins, ends, strict=True)
             if i == letters.vocab.unk
-        ] == wanted
+        ] == expected
         assert max(ends) == at
 
 

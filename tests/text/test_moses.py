@@ -137,10 +137,10 @@ def test_the_rules_are_those_of_the_scripts(language: str, normalized: bool) -> 
         )
     lines = LINES[language]
     text = "".join(f"{line}\n" for line in lines)
-    done = subprocess.run(
+    result = subprocess.run(
         ["bash", "-c", command], input=text, capture_output=True, text=True, check=True
     )
     ours = TextPreprocessing(normalize=normalized, moses=True).apply(lines, language)
     assert [line.split() for line in ours] == [
-        line.split() for line in done.stdout.splitlines()
+        line.split() for line in result.stdout.splitlines()
     ]

@@ -150,9 +150,9 @@ def test_unknown_pieces_of_tables_cause_a_warning(
             destdir=tmp_path / "data",
         )
     )
-    said = " ".join(capsys.readouterr().err.split())
+    stderr = " ".join(capsys.readouterr().err.split())
     assert (
         f"of the pieces of sentence in {path} are unknown; does the vocabulary suit it?"
-        in said
+        in stderr
     )
-    assert "pieces of label" not in said
+    assert "pieces of label" not in stderr

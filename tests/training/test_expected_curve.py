@@ -87,18 +87,18 @@ def test_a_run_says_whether_it_is_inside(
         "loss=1:1-20,2:90-99,3:0.1-0.2",
     ]
     assert masscli([*command, *every, "--save-dir", str(tmp_path / "run")]) == 0
-    said = [
+    messages = [
         line
         for line in capsys.readouterr().err.splitlines()
         if "earlier runs of this recipe" in line
     ]
     earlier = "which earlier runs of this recipe had at update"
-    assert said[0].endswith(f" is inside 1 to 20, {earlier} 1") and said[0].startswith(
-        "loss "
-    )
-    assert said[1].endswith(f" is below 90 to 99, {earlier} 2") and said[1].startswith(
-        "warning: loss "
-    )
-    assert said[2].endswith(f" is above 0.1 to 0.2, {earlier} 3") and said[
+    assert messages[0].endswith(f" is inside 1 to 20, {earlier} 1") and messages[
+        0
+    ].startswith("loss ")
+    assert messages[1].endswith(f" is below 90 to 99, {earlier} 2") and messages[
+        1
+    ].startswith("warning: loss ")
+    assert messages[2].endswith(f" is above 0.1 to 0.2, {earlier} 3") and messages[
         2
     ].startswith("warning: loss ")

@@ -21,9 +21,16 @@ pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
 def test_frozen_weights_do_not_change(
     labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    at = [*ENCODER, "--encoder-layers", "2"]
+    command = [*ENCODER, "--encoder-layers", "2"]
     finetune(
-        labeled, tmp_path / "a", "--task", "classify", "--table", "one", *at, updates=1
+        labeled,
+        tmp_path / "a",
+        "--task",
+        "classify",
+        "--table",
+        "one",
+        *command,
+        updates=1,
     )
     rest = [*REST, "--init-from", str(tmp_path / "a")]
     finetune(
@@ -72,7 +79,7 @@ def test_an_encoder_and_a_decoder_of_two_runs(
     labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for objective, half in (("mlm", "--decoder-layers"), ("clm", "--encoder-layers")):
-        at = [
+        command = [
             "--objective",
             objective,
             "--max-update",
@@ -83,7 +90,7 @@ def test_an_encoder_and_a_decoder_of_two_runs(
             half,
             "0",
         ]
-        dispatch(["pretrain", str(labeled / "data"), *at])
+        dispatch(["pretrain", str(labeled / "data"), *command])
     rest = [
         *REST,
         "--init-from",
@@ -132,12 +139,12 @@ def test_a_run_can_be_continued_without_its_initial_weights(
     """Whoever copies a run to another machine, or tidies up, has the pre-trained model no longer."""
     start = ["--task", "classify", "--table", "one"]
     finetune(labeled, tmp_path / "a", *start, *ENCODER, updates=1)
-    at = [*start, *REST, "--lr-scheduler", "constant"]
+    command = [*start, *REST, "--lr-scheduler", "constant"]
     given = ["--init-from", str(tmp_path / "a")]
-    finetune(labeled, tmp_path / "whole", *at, *given, updates=3)
-    finetune(labeled, tmp_path / "run", *at, *given, updates=2)
+    finetune(labeled, tmp_path / "whole", *command, *given, updates=3)
+    finetune(labeled, tmp_path / "run", *command, *given, updates=2)
     (tmp_path / "a").rename(tmp_path / "elsewhere")
-    finetune(labeled, tmp_path / "run", *at, updates=3)
+    finetune(labeled, tmp_path / "run", *command, updates=3)
     whole, resumed = (
         Checkpoint.open(tmp_path / name / "checkpoints" / "last").weights()
         for name in ("whole", "run")
@@ -146,7 +153,7 @@ def test_a_run_can_be_continued_without_its_initial_weights(
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
     # A run that begins needs them.
     assert refused(
-        "finetune", labeled / "data", *at, *given, "--save-dir", tmp_path / "new"
+        "finetune", labeled / "data", *command, *given, "--save-dir", tmp_path / "new"
     ) == (
         f"{tmp_path / 'a'}: no such run or checkpoint",
         "train one with `masscli pretrain` or `masscli finetune`",

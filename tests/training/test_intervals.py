@@ -117,8 +117,8 @@ def test_options_that_need_a_validation_are_refused_without_examples(
     ):  # fmt: skip
         with pytest.raises(MasscliError) as error:
             build(recipe(data, tmp_path / "run", change, streams=PAIRS))
-        said = f"{flag}: no stream of the run has valid examples in {data}"
-        assert error.value.message == said
+        message = f"{flag}: no stream of the run has valid examples in {data}"
+        assert error.value.message == message
     _, notes = build(recipe(data, tmp_path / "run", streams=PAIRS))
     assert f"pairs is not validated: {data}: has no valid pairs en-de" in notes
 

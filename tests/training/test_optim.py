@@ -75,19 +75,19 @@ def test_a_run_begins_and_ends_with_the_published_rates(
         "linear": [0.0, 0.005, 0.01, 0.0075, 0.005, 0.0025],
         "poly_tf": [0.0, 0.005, 0.04 / 6, 0.005, 0.02 / 6, 0.01 / 6],
     }
-    for name, wanted in published.items():
+    for name, expected in published.items():
         changes = (
             "train.max_update=6",
             f"optim.lr_scheduler={name}",
             "optim.warmup_updates=2",
             "checkpoint.save_interval_updates=6",
         )
-        found = [
+        actual = [
             event
             for event in build(recipe(toy, tmp_path / name, *changes))[0].run()
             if isinstance(event, Stepped)
         ]
-        assert [event.lr for event in found[:6]] == pytest.approx(wanted)
+        assert [event.lr for event in actual[:6]] == pytest.approx(expected)
 
 
 def test_schedules_start_and_end_at_the_given_rates() -> None:
@@ -155,10 +155,10 @@ def test_the_schedule_that_gpt_was_fine_tuned_with_is_that_of_electra() -> None:
     share, last = 0.02, 1000
     for update in range(1, last + 1):
         x = update / last
-        wanted = (x / share if x <= share else 1) * (1 - x)
+        expected = (x / share if x <= share else 1) * (1 - x)
         assert learning_rate(
             schedule("poly_mult", round(share * last)), update, last
-        ) == pytest.approx(wanted)
+        ) == pytest.approx(expected)
 
 
 # -- optimizers ----------------------------------------------------------------------------------------------------------------------------
@@ -244,10 +244,10 @@ for kind in ("adamw", "adam", "adamw_bert", "lamb", "adam_openai", "adafactor"):
     assert weight.grad is None and bool((weight < 1).all())
 print([name for name in ("torch._dynamo", "torch.distributed.tensor") if name in sys.modules])
 """
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True
     )
-    assert done.stdout == "[]\n", done.stderr
+    assert result.stdout == "[]\n", result.stderr
 
 
 @pytest.mark.parametrize(

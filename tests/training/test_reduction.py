@@ -166,11 +166,11 @@ def test_both_means_agree_if_all_micro_batches_have_equally_many_targets(
     view = trainer.streams["one"].batch_builder.dataset
     alike = np.flatnonzero(view.sizes(0, len(view))[:, 0] == 8)[:12]
     parts = [("one", alike[:4]), ("one", alike[4:8]), ("one", alike[8:])]
-    found, wanted = (
+    actual, expected = (
         gradient(CAUSAL, parts, reduction)[0]
         for reduction in ("batch_mean", "global_token_mean")
     )
-    assert len(alike) == 12 and far(wanted, found) < 1e-6
+    assert len(alike) == 12 and far(expected, actual) < 1e-6
 
 
 def test_a_micro_batch_without_a_target_does_not_count(gradient: Any) -> None:
@@ -195,17 +195,17 @@ def test_a_micro_batch_without_a_target_does_not_count(gradient: Any) -> None:
     ]
     full = [row for row in range(len(batch_builder.dataset)) if row not in empty]
     assert empty and len(full) > 4
-    found, wanted = (
+    actual, expected = (
         gradient(streams, parts, "batch_mean")[0]
         for parts in ([("one", full[:5]), ("one", empty[:1])], [("one", full[:5])])
     )
-    assert far(wanted, found) < 1e-6
+    assert far(expected, actual) < 1e-6
 
 
 def test_a_micro_batch_split_for_lack_of_memory_still_counts_once(
     gradient: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wanted, _ = gradient(PAIRS, UNEQUAL, "batch_mean")
+    expected, _ = gradient(PAIRS, UNEQUAL, "batch_mean")
     no_memory_for(4, monkeypatch)
-    found, _ = gradient(PAIRS, UNEQUAL, "batch_mean")
-    assert far(wanted, found) < 1e-5
+    actual, _ = gradient(PAIRS, UNEQUAL, "batch_mean")
+    assert far(expected, actual) < 1e-5

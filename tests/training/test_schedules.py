@@ -178,8 +178,8 @@ def test_a_warm_up_that_fills_the_run_causes_a_warning(
         "train.max_update=5",
     )
     _, notes = build(recipe(toy, tmp_path, *changes))
-    said = f"warning: --warmup-updates {warmup} is not below --max-update 5: the learning rate stays below --lr 0.01"
-    assert (said in notes) == is_too_long
+    message = f"warning: --warmup-updates {warmup} is not below --max-update 5: the learning rate stays below --lr 0.01"
+    assert (message in notes) == is_too_long
 
 
 @pytest.mark.parametrize(
@@ -290,8 +290,8 @@ def test_a_stream_that_is_never_trained_causes_a_warning(
     toy: Path, tmp_path: Path
 ) -> None:
     _, notes = build(recipe(toy, tmp_path, "stream.mass.loss_weight=0"))
-    said = [note for note in notes if "never trained" in note]
-    assert said == ["warning: mass is never trained: its loss weight is 0"]
+    messages = [note for note in notes if "never trained" in note]
+    assert messages == ["warning: mass is never trained: its loss weight is 0"]
 
 
 def test_a_run_ends_when_its_hours_are_over_and_continues(

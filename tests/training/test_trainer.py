@@ -463,16 +463,16 @@ def test_a_warm_up_longer_than_the_epochs_causes_a_warning(
     ):
         capsys.readouterr()
         assert masscli([*args, *more, "--save-dir", str(tmp_path / name)]) == 0
-        said = [
+        messages = [
             line
             for line in capsys.readouterr().err.splitlines()
             if "the warm-up takes" in line
         ]
-        assert bool(said) is told
+        assert bool(messages) is told
         made = last(tmp_path / name).state.step
-        assert not said or any(
+        assert not messages or any(
             f"warning: --max-epoch 2 is some {n} updates, the warm-up takes 4000;"
-            in said[0]
+            in messages[0]
             for n in (made, made + 1)
         )
 
@@ -652,11 +652,12 @@ def test_out_of_memory_is_retried_in_smaller_parts(
         == len(with_pairs)
         == steps(scarce)[-1].oom_retries
     )
-    measured, wanted = (
+    measured, expected = (
         [e.metrics for e in run if isinstance(e, Evaluated)] for run in (scarce, plain)
     )
     assert (
-        measured == [pytest.approx(metrics, rel=1e-5) for metrics in wanted] and wanted
+        measured == [pytest.approx(metrics, rel=1e-5) for metrics in expected]
+        and expected
     )
 
 

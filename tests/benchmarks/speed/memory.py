@@ -31,10 +31,10 @@ def memory_row(shape: training.Shape, precision: str, threads: int) -> Row:
         ]
 
         def turn(seconds: float) -> Value:
-            done = subprocess.run(
+            result = subprocess.run(
                 command, stdout=subprocess.PIPE, check=True, text=True
             )
-            peak, before = map(float, done.stdout.split())
+            peak, before = map(float, result.stdout.split())
             return Value(peak - before, peak - before)
 
         return Contestant(f"{program} {precision}", turn)

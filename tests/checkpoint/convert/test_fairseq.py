@@ -780,8 +780,8 @@ def test_projections_between_embeddings_and_layers_become_parts_of_the_tables(
     x = torch.randn(DIM)
     for word in range(WORDS):
         assert torch.allclose(embedding[word], project_in @ narrow[word], atol=1e-5)
-        wanted = output[word] @ (project_out @ x)
-        assert torch.isclose(logits[word] @ x, wanted, atol=1e-4)
+        expected = output[word] @ (project_out @ x)
+        assert torch.isclose(logits[word] @ x, expected, atol=1e-4)
 
 
 def test_one_direction_of_a_multilingual_transformer_is_chosen(
@@ -1006,14 +1006,14 @@ def test_roberta_in_old_and_new_places(place: str, tmp_path: Path) -> None:
     again, _ = import_folder(
         tmp_path / "theirs", tmp_path / "again", ("en",), allow_pickle=False
     )
-    found = Checkpoint.open(again).model().encode(tokens(ids)).hidden
-    assert torch.equal(found, states)
+    actual = Checkpoint.open(again).model().encode(tokens(ids)).hidden
+    assert torch.equal(actual, states)
     dense = F.gelu(F.linear(hidden, head["dense.weight"], head["dense.bias"]))
     normed = F.layer_norm(
         dense, (DIM,), head["layer_norm.weight"], head["layer_norm.bias"]
     )
-    wanted = F.linear(normed, table, head["bias"])
+    expected = F.linear(normed, table, head["bias"])
     assert (
-        float((model.logits(states, "encoder")[0, :, :WORDS] - wanted).abs().max())
+        float((model.logits(states, "encoder")[0, :, :WORDS] - expected).abs().max())
         < LIMIT * 10
     )

@@ -92,14 +92,14 @@ def test_outputs_are_those_of_fairseq(
     ]
     command += ["--backend", backend, "--beam", str(beam), "--output", str(found_path)]
     assert dispatch(command) == 0
-    found = read_outputs(found_path)
-    wanted = read_outputs(sample(name) / f"gen.beam{beam}.txt")
-    assert len(found) == len(wanted) == LINES
-    for number, (score, pieces, token_scores) in wanted.items():
-        assert found[number][1] == pieces, f"line {number}"
-        assert abs(found[number][0] - score) < SCORE_LIMIT
+    actual = read_outputs(found_path)
+    expected = read_outputs(sample(name) / f"gen.beam{beam}.txt")
+    assert len(actual) == len(expected) == LINES
+    for number, (score, pieces, token_scores) in expected.items():
+        assert actual[number][1] == pieces, f"line {number}"
+        assert abs(actual[number][0] - score) < SCORE_LIMIT
         # fairseq prints four digits.
-        for ours, theirs in zip(found[number][2], token_scores, strict=True):
+        for ours, theirs in zip(actual[number][2], token_scores, strict=True):
             assert abs(ours - theirs) < 2 * SCORE_LIMIT
 
 
@@ -107,7 +107,7 @@ def test_outputs_are_those_of_fairseq(
 def test_sources_are_cut_as_fairseq_read_them(
     name: str, runs: Path, tmp_path: Path
 ) -> None:
-    found = tmp_path / "found.txt"
+    actual = tmp_path / "found.txt"
     command = [
         "generate",
         str(runs / name),
@@ -115,15 +115,15 @@ def test_sources_are_cut_as_fairseq_read_them(
         str(sample(name) / "test.tok.en"),
         *SEARCH,
     ]
-    assert dispatch([*command, "--beam", "1", "--output", str(found)]) == 0
+    assert dispatch([*command, "--beam", "1", "--output", str(actual)]) == 0
     sources = [
         line
-        for line in found.read_text(encoding="utf-8").splitlines()
+        for line in actual.read_text(encoding="utf-8").splitlines()
         if line.startswith("S-")
     ]
-    wanted = (sample(name) / "test.bpe.en").read_text(encoding="utf-8").splitlines()
+    expected = (sample(name) / "test.bpe.en").read_text(encoding="utf-8").splitlines()
     pieces = [line.partition("\t")[2].split() for line in sources]
-    for ours, theirs in zip(pieces, map(str.split, wanted), strict=True):
+    for ours, theirs in zip(pieces, map(str.split, expected), strict=True):
         assert all(a in (b, "<unk>") for a, b in zip(ours, theirs, strict=True))
 
 
@@ -150,7 +150,7 @@ def test_fairseq_transformers_and_masscli_translate_alike(
         *(line.rpartition(" ")[0] for line in dictionary),
     ]
     ids = {piece: number for number, piece in enumerate(pieces)}
-    wanted = read_outputs(sample("fairseq-a") / "gen.beam5.txt")
+    expected = read_outputs(sample("fairseq-a") / "gen.beam5.txt")
     sources = (
         (sample("fairseq-a") / "test.bpe.en").read_text(encoding="utf-8").splitlines()
     )
@@ -159,4 +159,4 @@ def test_fairseq_transformers_and_masscli_translate_alike(
         [output] = model.generate(
             torch.tensor([row]), num_beams=5, max_length=202
         ).tolist()
-        assert " ".join(pieces[i] for i in output[1:-1]) == wanted[number][1]
+        assert " ".join(pieces[i] for i in output[1:-1]) == expected[number][1]

@@ -82,9 +82,9 @@ class Side:
         return ours[..., self.ids[: theirs.shape[-1]]]
 
 
-def distance(found: Tensor, wanted: np.ndarray, lengths: Tensor) -> float:
-    real = torch.arange(found.shape[1]) < lengths[:, None]
-    return float((found - torch.from_numpy(wanted).float())[real].abs().max())
+def distance(actual: Tensor, expected: np.ndarray, lengths: Tensor) -> float:
+    real = torch.arange(actual.shape[1]) < lengths[:, None]
+    return float((actual - torch.from_numpy(expected).float())[real].abs().max())
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -58,19 +58,19 @@ def test_an_imported_model_computes_the_same_as_the_published_one(
     kind: str, tmp_path: Path
 ) -> None:
     weights = write(tmp_path, kind)
-    found, oracle = import_run(tmp_path, tmp_path / "run"), Published(kind, weights)
+    actual, oracle = import_run(tmp_path, tmp_path / "run"), Published(kind, weights)
     model, heads = (
-        found.model(),
+        actual.model(),
         {
             name.partition(".")[2]: tensor
-            for name, tensor in found.objective_state().items()
+            for name, tensor in actual.objective_state().items()
         },
     )
     block, lengths, segments = texts(V, P)
     hidden = model.read(Tokens(block, lengths, segments=segments))
     for row, length in enumerate(lengths.tolist()):
-        wanted = oracle.hidden(block[row, :length], segments[row, :length])
-        assert (hidden[row, :length] - wanted).abs().max() < 1e-5
+        expected = oracle.hidden(block[row, :length], segments[row, :length])
+        assert (hidden[row, :length] - expected).abs().max() < 1e-5
         if kind == "electra":
             detector = Detector(D, "gelu")
             detector.load_state_dict(
@@ -80,18 +80,18 @@ def test_an_imported_model_computes_the_same_as_the_published_one(
                 }
             )
             assert (
-                detector(hidden[row, :length]) - oracle.logits(wanted)[:, 0]
+                detector(hidden[row, :length]) - oracle.logits(expected)[:, 0]
             ).abs().max() < 1e-5
         else:
             assert (
-                model.logits(hidden[row, :length]) - oracle.logits(wanted)
+                model.logits(hidden[row, :length]) - oracle.logits(expected)
             ).abs().max() < 1e-4
         if kind in ("bert", "albert"):
             order = (
                 model.pool(hidden[row : row + 1])[0] @ heads["head.weight"].T
                 + heads["head.bias"]
             )
-            assert (order - oracle.order(wanted)).abs().max() < 1e-5
+            assert (order - oracle.order(expected)).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize("kind", KINDS)

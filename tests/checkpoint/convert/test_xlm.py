@@ -80,11 +80,11 @@ def block(
     return Tokens(rows, torch.as_tensor(lengths), language=vector, **fields)
 
 
-def distance(found: Tensor, wanted: Any, lengths: Any) -> float:
+def distance(actual: Tensor, expected: Any, lengths: Any) -> float:
     """The largest difference of states (B, L, D) to XLM's (L, B, D), padding left out."""
-    theirs = torch.from_numpy(wanted).transpose(0, 1)[..., : found.shape[-1]]
-    real = torch.arange(found.shape[1]) < torch.as_tensor(lengths)[:, None]
-    return float((found[..., : theirs.shape[-1]] - theirs)[real].abs().max())
+    theirs = torch.from_numpy(expected).transpose(0, 1)[..., : actual.shape[-1]]
+    real = torch.arange(actual.shape[1]) < torch.as_tensor(lengths)[:, None]
+    return float((actual[..., : theirs.shape[-1]] - theirs)[real].abs().max())
 
 
 @peer_samples
@@ -412,18 +412,18 @@ def test_files_with_other_choices(
     memory = slow["encoder"](source, numbers[0], layers[0], None, "")
     tokens = block(np.array([source]).T, [5], checkpoint, first)
     assert float((model.encode(tokens).hidden[0] - memory).abs().max()) < LIMIT
-    stack, hidden, wanted = "encoder", model.encode(tokens).hidden, memory
+    stack, hidden, expected = "encoder", model.encode(tokens).hidden, memory
     if layers[1]:
         out = f"out_lin.{langs[last]}" if cross == "languages" else "out_lin"
-        wanted = slow["decoder"](target, numbers[1], layers[1], memory, out)
+        expected = slow["decoder"](target, numbers[1], layers[1], memory, out)
         hidden = model.decode(
             block(np.array([target]).T, [4], checkpoint, last), model.encode(tokens)
         )
         stack = "decoder"
-        assert float((hidden[0] - wanted).abs().max()) < LIMIT
+        assert float((hidden[0] - expected).abs().max()) < LIMIT
     logits = model.logits(hidden)[0, :, :words]
     assert (
-        float((logits - slow[stack].linear("pred_layer.proj", wanted)).abs().max())
+        float((logits - slow[stack].linear("pred_layer.proj", expected)).abs().max())
         < LIMIT
     )
 
@@ -481,11 +481,11 @@ def test_a_causal_language_model_is_told_from_a_masked_one_by_its_steps(
     model = checkpoint.model()
     hidden = model.decode(tokens, None)
     slow = SlowXlm(state, 2, False)
-    wanted = slow(ids, 1, 2, None, "", causal=True)
-    assert float((hidden[0] - wanted).abs().max()) < LIMIT
+    expected = slow(ids, 1, 2, None, "", causal=True)
+    assert float((hidden[0] - expected).abs().max()) < LIMIT
     logits = model.logits(hidden)[0, :, : len(words)]
-    wanted = slow.linear("pred_layer.proj", wanted)
-    assert float((logits - wanted).abs().max()) < LIMIT
+    expected = slow.linear("pred_layer.proj", expected)
+    assert float((logits - expected).abs().max()) < LIMIT
 
 
 def test_damage_and_unknown_parts_are_named(tmp_path: Path) -> None:

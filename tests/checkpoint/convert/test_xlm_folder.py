@@ -72,17 +72,17 @@ def test_a_folder_is_the_file_that_it_was_made_from(
     (tmp_path / "codes").write_text(MERGES)
     request = ImportRequest(tmp_path / "xlm.pth", bpe_codes=tmp_path / "codes")
     path, _ = import_file(request, None, tmp_path / "of-file")
-    wanted = Checkpoint.open(path)
+    expected = Checkpoint.open(path)
     folder = write_folder(tmp_path / "hf", state)
     path, _ = import_folder(folder, tmp_path / "run", ["en"], allow_pickle=False)
-    found = Checkpoint.open(path)
-    assert found.recipe.model == wanted.recipe.model
-    assert found.weights().keys() == wanted.weights().keys()
-    for name, tensor in wanted.weights().items():
-        assert torch.equal(found.weights()[name], tensor), name
+    actual = Checkpoint.open(path)
+    assert actual.recipe.model == expected.recipe.model
+    assert actual.weights().keys() == expected.weights().keys()
+    for name, tensor in expected.weights().items():
+        assert torch.equal(actual.weights()[name], tensor), name
     # The library begins a text with <s>, and XLM itself with </s>.
-    assert (found.framing().source_start("en"), found.tokenizer().vocab.eos) == (0, 1)
-    assert wanted.framing().source_start("en") == 1
+    assert (actual.framing().source_start("en"), actual.tokenizer().vocab.eos) == (0, 1)
+    assert expected.framing().source_start("en") == 1
 
 
 @pytest.mark.parametrize(

@@ -180,13 +180,13 @@ def test_states_logits_and_ids(
     if own:
         languages["langs"] = torch.full_like(ids, config["lang2id"]["en"])
         ours = torch.full((2,), own.index("en"))
-    wanted = peer.transformer(ids, lengths=torch.tensor(lengths), **languages)
-    found = model.encode(Tokens(ids, torch.tensor(lengths), language=ours)).hidden
+    expected = peer.transformer(ids, lengths=torch.tensor(lengths), **languages)
+    actual = model.encode(Tokens(ids, torch.tensor(lengths), language=ours)).hidden
     real = torch.arange(5) < torch.tensor(lengths)[:, None]
-    states = wanted.last_hidden_state
-    assert float((found - states)[real].abs().max()) < 1e-5
+    states = expected.last_hidden_state
+    assert float((actual - states)[real].abs().max()) < 1e-5
     if hasattr(peer, "pred_layer"):
-        logits = model.logits(found, "encoder")[..., :size]
+        logits = model.logits(actual, "encoder")[..., :size]
         distance = (logits - peer.pred_layer.proj(states))[real].abs().max()
         assert float(distance) < 1e-5
     tokenizer, framing = run.tokenizer(), run.framing()

@@ -609,19 +609,19 @@ def test_a_final_norm_can_be_missing_only_where_norms_come_first() -> None:
 
 
 def test_the_noise_of_bart_is_infilling_alone(place: Path, no_sync: None) -> None:
-    found = run_small(
+    actual = run_small(
         "fairseq-train data-bin/wikitext-103 --task denoising --arch bart_base --mask 0.3 "
         "--mask-length span-poisson --poisson-lambda 3.5 --replace-length 1 --permute-sentences 0"
     )
-    assert found.objective == "denoise"
-    wanted = {
+    assert actual.objective == "denoise"
+    expected = {
         "--word-shuffle": "0",
         "--word-dropout": "0",
         "--word-blank": "0",
         "--infill-share": "0.3",
         "--infill-length": "3.5",
     }
-    assert wanted.items() <= found.options.items()
+    assert expected.items() <= actual.options.items()
 
 
 def test_switches_of_xlm_that_change_the_model() -> None:
@@ -681,18 +681,18 @@ def test_runs_are_measured_and_xlm_translates() -> None:
         "test",
     ]
     assert "masscli score reads the data folder" in notes(validate)
-    found = converted("fairseq-eval-lm d --path lm.pt --context-window 9")
-    assert found.words() == [
+    actual = converted("fairseq-eval-lm d --path lm.pt --context-window 9")
+    assert actual.words() == [
         *["masscli", "score", "lm", "--gen-subset", "test"],
         *["--context-window", "9"],
     ]
-    assert "lm.pt: has to be a run of masscli" in "\n".join(found.remarks)
-    found = converted(
+    assert "lm.pt: has to be a run of masscli" in "\n".join(actual.remarks)
+    actual = converted(
         "python translate.py --exp_name x --model_path mass.pth --output_path out.txt "
         "--src_lang en --tgt_lang de --beam 5 --length_penalty 0.6 --batch_size 8 < in.txt"
     )
-    assert found.command == "generate" and found.arguments == ["mass"]
-    wanted = {
+    assert actual.command == "generate" and actual.arguments == ["mass"]
+    expected = {
         "--output": "out.txt",
         "--source-lang": "en",
         "--target-lang": "de",
@@ -700,4 +700,4 @@ def test_runs_are_measured_and_xlm_translates() -> None:
         "--lenpen": "0.6",
         "--max-len-a": "1.5",
     }
-    assert wanted.items() <= found.options.items()
+    assert expected.items() <= actual.options.items()

@@ -110,9 +110,9 @@ def test_the_order_can_be_entered_at_any_position(windows: bool) -> None:
     assert walk[-1][0].epoch >= 1
     for start in range(0, 390, 10):
         fresh, position = make(), walk[start][0]
-        for _, wanted in walk[start : start + 10]:
+        for _, expected in walk[start : start + 10]:
             rows, position = fresh.at(position)
-            assert rows.tolist() == wanted
+            assert rows.tolist() == expected
 
 
 def test_rows_that_are_too_long_are_left_out_and_counted(windows: bool) -> None:

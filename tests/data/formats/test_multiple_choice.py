@@ -156,7 +156,7 @@ def test_swag_and_race_are_learned_and_predicted_without_conversion(
                 for n, two in enumerate(made)
             }  # fmt: skip
             places[split] = race(tmp_path / split, articles)
-    at = [
+    command = [
         "preprocess",
         "--spm-model",
         str(labeled / "data"),
@@ -164,7 +164,7 @@ def test_swag_and_race_are_learned_and_predicted_without_conversion(
         str(tmp_path / "data"),
         f"--{kind}",
     ]
-    assert dispatch([*at, f"train={places['train']},valid={places['valid']}"]) == 0
+    assert dispatch([*command, f"train={places['train']},valid={places['valid']}"]) == 0
     table = DataFolder.open(tmp_path / "data").table(kind, "valid")
     assert (len(table), table.format) == (12, kind)
     where = {
@@ -208,10 +208,12 @@ def test_swag_and_race_are_learned_and_predicted_without_conversion(
         )
         == 0
     )
-    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [row["label"] for row in told] == gold
+    predictions = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["label"] for row in predictions] == gold
     named = [f"{n:03}.txt-{question}" for n in range(6) for question in (1, 2)]
-    assert [row.get("id") for row in told] == (named if kind == "race" else [None] * 12)
+    assert [row.get("id") for row in predictions] == (
+        named if kind == "race" else [None] * 12
+    )
 
 
 def test_choices_with_letters_are_read_as_they_are_distributed(tmp_path: Path) -> None:

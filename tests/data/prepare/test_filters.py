@@ -157,12 +157,12 @@ def test_filters_without_effect_are_named(
             **options,
         )
     )
-    said = [
+    named = [
         line.split()[1]
         for line in capsys.readouterr().err.split("\n")
         if "has no effect" in line
     ]
-    assert said == [
+    assert named == [
         "--filter-lang",
         "--drop-copies",
         "--max-ratio",

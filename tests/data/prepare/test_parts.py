@@ -238,9 +238,9 @@ def test_merging_says_what_a_single_run_says(
         preprocess(*options, "--part", f"{number}/2", "--destdir", f"part{number}")
     assert masscli(["merge-data", "part1", "part2", "--destdir", "joined"]) == 0
     joined = capsys.readouterr().err.splitlines()
-    said = [line for line in whole if "train.en" in line]
-    assert len(said) == 3 and sum("warning" in line for line in said) == 2
-    assert [line for line in joined if "train.en" in line] == said
+    messages = [line for line in whole if "train.en" in line]
+    assert len(messages) == 3 and sum("warning" in line for line in messages) == 2
+    assert [line for line in joined if "train.en" in line] == messages
 
 
 def test_the_result_cannot_be_written_into_a_part(

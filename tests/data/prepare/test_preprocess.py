@@ -476,7 +476,7 @@ def test_advice_on_capital_letters_can_be_followed(
         lines = (text / name).read_text(encoding="utf-8")
         (text / name).write_text(lines.lower(), encoding="utf-8")
     folder = made(config(text))
-    said = "the vocabulary has no capital letters, which will be unknown: "
+    message = "the vocabulary has no capital letters, which will be unknown: "
     in_text = "lower-case the text before (for an imported model, `masscli import --lowercase` does)"
 
     def encoded(given: Path, name: str, lowercase: bool = False) -> str:
@@ -486,9 +486,9 @@ def test_advice_on_capital_letters_can_be_followed(
         return capsys.readouterr().err
 
     alone = folder / "vocab.model"
-    assert f"warning: {said}add --lowercase\n" in encoded(alone, "alone")
-    assert said not in encoded(alone, "lowered", lowercase=True)
-    assert f"warning: {said}{in_text}\n" in encoded(folder, "folder")
+    assert f"warning: {message}add --lowercase\n" in encoded(alone, "alone")
+    assert message not in encoded(alone, "lowered", lowercase=True)
+    assert f"warning: {message}{in_text}\n" in encoded(folder, "folder")
     with pytest.raises(
         MasscliError, match="--lowercase: differs from the preprocessing"
     ):
@@ -1110,7 +1110,7 @@ def test_text_that_is_read_twice_is_reported(
         f"en={text / 'train.en'}",
         f"valid.en={text / 'valid.en'}",
     )
-    said = [
+    messages = [
         f"warning: {first} and {second} are the same text, which counts twice as en"
         for first, second in ((books, copy), (text / "train.en", text / "train.en"))
     ]
@@ -1119,7 +1119,7 @@ def test_text_that_is_read_twice_is_reported(
         found = [
             line for line in capsys.readouterr().err.splitlines() if "same text" in line
         ]
-        assert found == (said if pairs_as_mono else said[:1])
+        assert found == (messages if pairs_as_mono else messages[:1])
 
 
 def test_many_unknown_pieces_are_reported(
@@ -1220,11 +1220,11 @@ def test_real_text_loses_nothing(tmp_path: Path) -> None:
     ]
     (tmp_path / "de.txt").write_bytes(b"\n".join(novels))
     prefix = root / "multi30k"
-    wanted = PreprocessConfig(
+    options = PreprocessConfig(
         langs=("en", "de"), trainpref=prefix / "valid", testpref=prefix / "test2016", mono=(f"de={tmp_path / 'de.txt'}",), vocab_size=3000,
         destdir=tmp_path / "data",
     )  # fmt: skip
-    data = DataFolder.open(made(wanted))
+    data = DataFolder.open(made(options))
     data.verify()
     for group_stats in data.manifest.filter_stats:
         assert (

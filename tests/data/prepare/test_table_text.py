@@ -56,9 +56,9 @@ def test_unread_parts_of_labeled_files_are_counted_and_reported(
             conll=(f"train={path}",),
         )
     )
-    said = capsys.readouterr().err
-    assert f"{path}: not read: 2 comments\n" in said
-    assert f"warning: {path}:5: '# c' is read as a word" in said
+    stderr = capsys.readouterr().err
+    assert f"{path}: not read: 2 comments\n" in stderr
+    assert f"warning: {path}:5: '# c' is read as a word" in stderr
 
 
 def test_text_with_the_name_of_labeled_examples_is_named(
@@ -68,9 +68,10 @@ def test_text_with_the_name_of_labeled_examples_is_named(
     run(
         PreprocessConfig(mono=(f"en={path}",), destdir=tmp_path / "data", vocab_size=34)
     )
-    said = capsys.readouterr().err
+    stderr = capsys.readouterr().err
     assert (
-        f"warning: {path}: is read as text, a line at a time, and not as jsonl" in said
+        f"warning: {path}: is read as text, a line at a time, and not as jsonl"
+        in stderr
     )
 
 
@@ -90,8 +91,10 @@ def test_held_out_examples_that_are_also_in_training_are_counted(
             langs=("en",), destdir=tmp_path / "data", vocab_size=40, **given
         )
     )
-    said = [line for line in capsys.readouterr().err.splitlines() if "also in" in line]
-    assert said == ["warning: 2 of the 5 examples of valid.tsv are also in train.tsv, and kept",
+    messages = [
+        line for line in capsys.readouterr().err.splitlines() if "also in" in line
+    ]
+    assert messages == ["warning: 2 of the 5 examples of valid.tsv are also in train.tsv, and kept",
                     "warning: 2 of the 2 examples of valid.conll are also in train.conll, and kept"]  # fmt: skip
 
 
@@ -118,11 +121,11 @@ def test_a_first_line_that_looks_like_an_example_is_reported(
             vocab_size=46,
         )
     )
-    said = [
+    messages = [
         line for line in capsys.readouterr().err.splitlines() if "first line" in line
     ]
-    wanted = f"warning: {path}: the first line is read as column names, one of them {odd!r}; if it is an example, put a header before it"
-    assert said == ([wanted] if odd else [])
+    expected = f"warning: {path}: the first line is read as column names, one of them {odd!r}; if it is an example, put a header before it"
+    assert messages == ([expected] if odd else [])
 
 
 def test_text_needs_no_spaces(
@@ -144,8 +147,10 @@ def test_text_needs_no_spaces(
             vocab_size=50,
         )
     )
-    said = [line for line in capsys.readouterr().err.splitlines() if "also in" in line]
-    assert said == [
+    messages = [
+        line for line in capsys.readouterr().err.splitlines() if "also in" in line
+    ]
+    assert messages == [
         "warning: 1 of the 2 examples of valid.tsv are also in train.tsv, and kept"
     ]
     data = DataFolder.open(tmp_path / "data")
@@ -204,10 +209,10 @@ def test_quotes_of_csv_in_a_file_of_tabs_are_reported(
             vocab_size=36,
         )
     )
-    said = [
+    messages = [
         line for line in capsys.readouterr().err.splitlines() if "in quotes" in line
     ]
-    assert said == [
+    assert messages == [
         f"warning: {path}: 4 of the first 16 values of sentence are in quotes, with doubled ones inside, as in CSV; "
         "in TSV quotes are text"
     ]

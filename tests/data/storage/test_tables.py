@@ -480,8 +480,8 @@ def test_bad_rows_are_skipped_counted_and_logged(
     assert table.location(7) == f"{path}:10"
     log = (tmp_path / "data/dropped.tsv").read_text(encoding="utf-8").split("\n")
     assert log[1:] == [f"train.tsv\t9\thas 3 columns, the header has 2\t{path}", ""]
-    said = " ".join(capsys.readouterr().err.split())
-    assert f"{path}: 1 bad row was skipped, 199 examples are left" in said
+    stderr = " ".join(capsys.readouterr().err.split())
+    assert f"{path}: 1 bad row was skipped, 199 examples are left" in stderr
     # Without bad rows, the option changes nothing.
     for name, extra in (("one", {}), ("two", {"bad_rows": "skip"})):
         path.write_text(

@@ -623,7 +623,7 @@ def test_generate_uses_only_frequent_pieces_with_min_piece_count(
     """The model is untrained, and would generate any piece."""
     train(recipe(data.folder, tmp_path / "run", "train.max_update=1"))
     (tmp_path / "in.en").write_text("ba be\nga go gu\nbi\n", encoding="utf-8")
-    at = [
+    command = [
         "generate",
         str(tmp_path / "run"),
         "-s",
@@ -640,7 +640,7 @@ def test_generate_uses_only_frequent_pieces_with_min_piece_count(
 
     def written(*more: str) -> set[int]:
         capsys.readouterr()
-        assert masscli([*at, "--format", "jsonl", *more]) == 0
+        assert masscli([*command, "--format", "jsonl", *more]) == 0
         pieces = {
             t
             for line in capsys.readouterr().out.splitlines()
@@ -658,7 +658,7 @@ def test_generate_uses_only_frequent_pieces_with_min_piece_count(
         < many
         <= min(counts[list(written("--min-piece-count", str(many)))])
     )
-    assert masscli([*at, "--min-piece-count", "1000000"]) == 2
+    assert masscli([*command, "--min-piece-count", "1000000"]) == 2
     assert (
         f"error: --min-piece-count 1000000: no piece of de occurs so often in {data.folder}\nhint: lower it\n"
         in capsys.readouterr().err
@@ -833,8 +833,8 @@ def test_a_stream_is_validated_on_its_own_folder_where_that_of_the_run_has_nothi
             tmp_path / "bare", tmp_path / "run", "train.max_update=1", streams=streams
         )
     )
-    told = f"bare is not validated: {tmp_path / 'bare'}: has no monolingual valid text of 'en'"
-    assert [note for note in notes if "validated" in note] == [told]
+    message = f"bare is not validated: {tmp_path / 'bare'}: has no monolingual valid text of 'en'"
+    assert [note for note in notes if "validated" in note] == [message]
     [measured] = [event for event in trainer.run() if isinstance(event, Evaluated)]
     assert set(measured.metrics) == {"loss", "ppl", "rich.loss"}
 
@@ -955,7 +955,7 @@ def test_a_recurring_warning_is_shown_again() -> None:
 
 
 def test_a_validation_reports_no_number_twice() -> None:
-    told = io.StringIO()
+    console = io.StringIO()
     one = {"loss": 2.5, "ppl": 12.2, "mass-en.loss": 2.5}
     two = {
         "loss": 2.5,
@@ -970,8 +970,8 @@ def test_a_validation_reports_no_number_twice() -> None:
         *(Evaluated(n, metrics, {}, 1.0) for n, metrics in enumerate((one, two))),
         Finished(1, "the end", 1.0),
     ]
-    follow(events, 0, 1, Console(file=told, width=200))
-    assert told.getvalue().split("\n")[:2] == [
+    follow(events, 0, 1, Console(file=console, width=200))
+    assert console.getvalue().split("\n")[:2] == [
         "valid 0: loss 2.5  ppl 12.2  (1 s)",
         "valid 1: loss 2.5  bt-en-de.loss 2  bt-de-en.loss 3  bleu 4  chrf 0.5  chrf.en-de 0.4  (1 s)",
     ]

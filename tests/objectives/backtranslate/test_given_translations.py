@@ -184,10 +184,10 @@ def test_a_share_is_sampled_in_training_and_nothing_in_validation(
 
 
 def test_all_or_nothing_is_sampled(data: DataFolder, model: Transformer) -> None:
-    for share, wanted in ((0.0, FOUND), (1.0, DRAWN)):
+    for share, expected in ((0.0, FOUND), (1.0, DRAWN)):
         CALLS.clear()
         _, _, sources = prepare(data, model, [[42], [43]] * 20, sampling_share=share)
-        assert {source[0] for source in sources} == {wanted}
+        assert {source[0] for source in sources} == {expected}
         assert len(CALLS) == 1, "no search for nothing"
 
 

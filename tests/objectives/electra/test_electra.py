@@ -389,8 +389,8 @@ def test_a_discriminator_of_another_size_takes_what_fits_and_says_what_does_not(
     layers = len(
         [n for n, _ in trainer.model.named_parameters() if n.startswith("encoder.")]
     )
-    told = f"one: {layers} of {layers} weights of the model's layers have no counterpart in the generator, and start at random"
-    assert f"{told}: add --generator-size 1" in notes
+    message = f"one: {layers} of {layers} weights of the model's layers have no counterpart in the generator, and start at random"
+    assert f"{message}: add --generator-size 1" in notes
     before = weights(trainer)
     assert isinstance(made, Electra)
     made.generator.copy_to(trainer.model)
@@ -461,9 +461,9 @@ def test_a_run_whose_model_would_not_be_trained_is_refused(
     )
     with pytest.raises(MasscliError) as error:
         composed(5, init_from=str(tmp_path))
-    told = f"--init-from {tmp_path}: its weights would be replaced after 4 updates"
+    message = f"--init-from {tmp_path}: its weights would be replaced after 4 updates"
     assert (error.value.message, error.value.hint) == (
-        told,
+        message,
         "leave it out, or choose another --variant",
     )
 

@@ -67,7 +67,7 @@ def test_extract_answers_every_question(
         updates=60,
     )
     assert measured[-1]["f1"] > 70
-    told = json.loads(
+    answers = json.loads(
         predict(
             capsys,
             tmp_path / "run",
@@ -79,8 +79,8 @@ def test_extract_answers_every_question(
             tmp_path / "odds",
         )
     )
-    assert len(told) == 12
-    (tmp_path / "told").write_text(json.dumps(told))
+    assert len(answers) == 12
+    (tmp_path / "told").write_text(json.dumps(answers))
     assert (
         dispatch(
             [
@@ -127,7 +127,7 @@ def test_extract_answers_every_question(
             value for name, value in best.items() if name.endswith("best-f1-threshold")
         )
     )
-    told = predict(
+    answers = predict(
         capsys,
         tmp_path / "run",
         "-i",
@@ -137,7 +137,7 @@ def test_extract_answers_every_question(
         "--null-threshold",
         searched,
     )
-    (tmp_path / "told").write_text(told)
+    (tmp_path / "told").write_text(answers)
     assert (
         dispatch(
             [
@@ -238,7 +238,7 @@ def test_a_span_is_within_its_window_or_absent(labeled: Path, tmp_path: Path) ->
 def test_a_question_that_leaves_no_room_for_the_text_is_named(
     labeled: Path, tmp_path: Path
 ) -> None:
-    at = [
+    command = [
         "finetune",
         labeled / "data",
         "--task",
@@ -248,7 +248,7 @@ def test_a_question_that_leaves_no_room_for_the_text_is_named(
         *ENCODER,
     ]
     message = "--max-length: 20 leaves a text no room beside --max-query (64) and four symbols"
-    assert refused(*at, "--max-length", 20)[0] == message
+    assert refused(*command, "--max-length", 20)[0] == message
     answered = {
         "id": "q",
         "question": "ba",
@@ -267,9 +267,9 @@ def test_a_question_that_leaves_no_room_for_the_text_is_named(
         )
     )
     assert unsaid["id"] == "r"
-    at[1] = tmp_path / "data"
+    command[1] = tmp_path / "data"
     assert refused(
-        *at, "--max-length", 60, "--max-query", 30, "--valid-subset", "test"
+        *command, "--max-length", 60, "--max-query", 30, "--valid-subset", "test"
     ) == (
         f"{tmp_path / 'x.json'}: question 'r': has no answer, and is not marked as impossible",
         'add its answers, or "is_impossible": true',

@@ -123,8 +123,8 @@ def test_the_question_may_be_all_that_there_is(labeled: Path, tmp_path: Path) ->
     ]
     asked = {"Question": "di bo", "choices": ["ba", "bo"]}
     assert load(tmp_path / "run").predict([asked])[0].text in ("0", "1")
-    at = ["--question-at", "context", "--save-dir", tmp_path / "other", *TINY]
-    found = refused("finetune", tmp_path / "data", *task, *at)
+    command = ["--question-at", "context", "--save-dir", tmp_path / "other", *TINY]
+    found = refused("finetune", tmp_path / "data", *task, *command)
     assert found == (
         "--question-at context: 'question' is the --context-column",
         "leave it out",
@@ -261,10 +261,10 @@ def test_choose_finds_the_right_choice_at_any_position(
     order = [2, 0, 3, 1]
     moved = {**row, "choices": [row["choices"][n] for n in order]}
     save(tmp_path / "x.jsonl", [json.dumps(row), json.dumps(moved)])
-    told = predict(
+    predictions = predict(
         capsys, tmp_path / "run", "-i", tmp_path / "x.jsonl", "--format", "jsonl"
     )
-    first, second = map(json.loads, told.splitlines())
+    first, second = map(json.loads, predictions.splitlines())
     assert [first["probabilities"][n] for n in order] == pytest.approx(
         second["probabilities"], abs=1e-5
     )

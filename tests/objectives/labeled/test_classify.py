@@ -115,7 +115,7 @@ def test_unknown_labels_and_columns_are_named(labeled: Path, tmp_path: Path) -> 
             destdir=tmp_path / "data",
         )
     )
-    at = [
+    command = [
         "finetune",
         tmp_path / "data",
         "--task",
@@ -130,24 +130,24 @@ def test_unknown_labels_and_columns_are_named(labeled: Path, tmp_path: Path) -> 
         for n, line in enumerate(train.read_text().splitlines(), 1)
         if line.startswith("yes")
     )
-    assert refused(*at, "--labels", "no,maybe") == (
+    assert refused(*command, "--labels", "no,maybe") == (
         f"{train}:{first}: label 'yes' is not among --labels",
         "the labels are no, maybe",
     )
-    assert refused(*at, "--labels", "no,yes,no") == (
+    assert refused(*command, "--labels", "no,yes,no") == (
         "--labels: names 'no' twice",
         "name each label once",
     )
     for option in ("--label-column", "--text-columns"):
-        assert refused(*at, option, "lable") == (
+        assert refused(*command, option, "lable") == (
             f"{train}: has no column 'lable'",
             f"choose with {option}; it has label, sentence",
         )
-    assert refused(*at, "--max-length", 1000) == (
+    assert refused(*command, "--max-length", 1000) == (
         "--max-length 1000: the model has 128 positions",
         "give at most 128",
     )
-    assert refused(*at, "--both-orders") == (
+    assert refused(*command, "--both-orders") == (
         "--both-orders: is for pairs, and the task has one text",
         "leave it out",
     )
@@ -155,9 +155,9 @@ def test_unknown_labels_and_columns_are_named(labeled: Path, tmp_path: Path) -> 
         "--lm-weight: only a decoder without an encoder can be a language model",
         "leave it out, or add --encoder-layers 0",
     )
-    assert refused(*at, "--lm-weight", 0.5) == no_model
+    assert refused(*command, "--lm-weight", 0.5) == no_model
     # On top of an encoder a decoder is shown the words that it would predict.
-    on_top = [*at[: -len(ENCODER)], *TINY, "--read", "decoder"]
+    on_top = [*command[: -len(ENCODER)], *TINY, "--read", "decoder"]
     assert refused(*on_top, "--lm-weight", 0.5) == no_model
     choose = [
         "finetune",
@@ -168,11 +168,13 @@ def test_unknown_labels_and_columns_are_named(labeled: Path, tmp_path: Path) -> 
         tmp_path / "run",
     ]
     assert refused(*choose, *ENCODER, "--lm-weight", 0.5) == no_model
-    assert refused(*at, "--table", "nowhere") == (
+    assert refused(*command, "--table", "nowhere") == (
         f"{tmp_path / 'data'}: has no table 'nowhere'",
         "its tables are tsv",
     )
-    assert refused(*at, "-s", "en")[0] == "classify reads a table of labeled examples"
+    assert (
+        refused(*command, "-s", "en")[0] == "classify reads a table of labeled examples"
+    )
     alone = [
         "finetune",
         tmp_path / "data",
@@ -230,7 +232,7 @@ def test_columns_are_found_whatever_their_case(
             spm_model=labeled / "data", tsv=(str(two),), destdir=tmp_path / "two"
         )
     )
-    at = [
+    command = [
         "finetune",
         tmp_path / "two",
         "--task",
@@ -239,14 +241,14 @@ def test_columns_are_found_whatever_their_case(
         tmp_path / "run",
         *ENCODER,
     ]
-    assert refused(*at) == (
+    assert refused(*command) == (
         f"{two}: has no column 'label'",
         "choose with --label-column; it has sentence, Label, LABEL",
     )
 
 
 def test_of_several_tables_one_must_be_chosen(labeled: Path, tmp_path: Path) -> None:
-    at = [
+    command = [
         "finetune",
         labeled / "data",
         "--task",
@@ -254,15 +256,15 @@ def test_of_several_tables_one_must_be_chosen(labeled: Path, tmp_path: Path) -> 
         "--save-dir",
         tmp_path / "run",
     ]
-    assert refused(*at) == (
+    assert refused(*command) == (
         "the data has several tables that fit",
         "choose one with --table; classify can read one, two, jsonl",
     )
     assert (
-        refused(*at, "--table", "one", *ENCODER, "--best-metric", "pearson")[0]
+        refused(*command, "--table", "one", *ENCODER, "--best-metric", "pearson")[0]
         == "--best-metric pearson: is not measured"
     )
-    assert refused(*at, "--table", "conll") == (
+    assert refused(*command, "--table", "conll") == (
         "stream conll: classify does not read conll",
         "it reads tsv, jsonl",
     )

@@ -163,16 +163,16 @@ def test_f1_is_that_of_one_of_two_labels_or_the_mean_over_more(
     labeled: Path, tmp_path: Path
 ) -> None:
     gold = ["no", "yes", "yes", "yes", "no"]
-    said = ["no", "yes", "no", "yes", "yes"]
+    predicted = ["no", "yes", "no", "yes", "yes"]
     made, table = classification(labeled, tmp_path, gold)
-    found = made.compute_metrics(table, outputs_of(["no", "yes"], *said))
+    found = made.compute_metrics(table, outputs_of(["no", "yes"], *predicted))
     # 2 right and 1 wrong "yes" of 3; 1 right and 1 wrong "no" of 2.
     assert found["accuracy"] == pytest.approx(100 * 3 / 5)
     assert found["f1"] == pytest.approx(100 * 4 / 6)
     assert found["mcc"] == pytest.approx(100 * (2 * 1 - 1 * 1) / 6)
     data = DataFolder.open(tmp_path / "data")
     other = objective(Classify, ClassifyOptions(positive="no"), data, "tsv")
-    found = other.compute_metrics(table, outputs_of(["no", "yes"], *said))
+    found = other.compute_metrics(table, outputs_of(["no", "yes"], *predicted))
     assert found["f1"] == pytest.approx(100 * 2 / 4)
 
 
@@ -268,9 +268,9 @@ def test_which_label_words_have_that_are_not_read(
     predictions = short.decode_predictions(table, outputs)
     for sentence, prediction in zip(tags.split(), predictions, strict=True):
         unread = len(sentence[read:])
-        wanted = [*sentence[:read], *[label] * unread]
-        assert prediction.text == "".join(f"ba\t{tag}\n" for tag in wanted)
-        assert prediction.details["tags"] == wanted
+        expected = [*sentence[:read], *[label] * unread]
+        assert prediction.text == "".join(f"ba\t{tag}\n" for tag in expected)
+        assert prediction.details["tags"] == expected
         assert prediction.details["probabilities"] == [
             *[0.5] * len(sentence[:read]),
             *[None] * unread,
@@ -341,12 +341,12 @@ def test_choices_that_an_example_does_not_have_get_no_probability(
     dataset = made.table_dataset(table, labeled=True)
     batch = made.collator()([dataset[row] for row in range(3)], [])
     losses = made(None, batch)
-    wanted = sum(
+    expected = sum(
         math.log(sum(map(math.exp, row))) - row[right]
         for row, right in zip(scores, [1, 2, 0], strict=True)
     )
     assert list(losses) == ["choose"]
-    assert float(losses["choose"].loss) == pytest.approx(wanted, rel=1e-5)
+    assert float(losses["choose"].loss) == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.5])
@@ -364,9 +364,9 @@ def test_a_decoder_that_chooses_can_be_a_language_model_of_what_it_reads(
     dataset = made.table_dataset(table, labeled=True)
     batch = made.collator()([dataset[row] for row in range(2)], [])
     losses = made(Transformer(model, data.vocab.size, ()), batch)
-    wanted = {"choose": 1.0, "lm": 0.5} if weight else {"choose": 1.0}
-    assert dict(made.weights) == wanted
-    assert set(losses) == set(batch.counts) == set(wanted)
+    expected = {"choose": 1.0, "lm": 0.5} if weight else {"choose": 1.0}
+    assert dict(made.weights) == expected
+    assert set(losses) == set(batch.counts) == set(expected)
 
 
 @pytest.mark.parametrize(

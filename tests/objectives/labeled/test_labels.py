@@ -28,8 +28,8 @@ def test_labels_that_look_alike_are_named(
     """Each is a class of its own, which a stray space hardly was meant to make."""
     table: Any = SimpleNamespace(split="train")
     warnings = label_warnings(labels, table, "label", np.arange(len(labels)))
-    wanted = (
+    expected = (
         f"labels {alike} are different ones, although they differ in case, white space or the spelling of a "
         "number alone"
     )
-    assert warnings == ([wanted] if alike else [])
+    assert warnings == ([expected] if alike else [])

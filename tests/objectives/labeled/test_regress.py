@@ -31,14 +31,14 @@ def test_regress_predicts_numbers_on_the_scale_of_the_data(
     ]
     measured = finetune(labeled, tmp_path / "run", *options, *ENCODER, updates=60)
     assert measured[-1]["pearson"] > 80
-    said = [
+    predicted = [
         float(line)
         for line in predict(
             capsys, tmp_path / "run", "--input", labeled / "valid.pairs.tsv"
         ).splitlines()
     ]
-    assert len(said) == 12
-    assert 3 < sum(said) / 12 < 14
+    assert len(predicted) == 12
+    assert 3 < sum(predicted) / 12 < 14
 
 
 def test_an_invalid_scale_is_refused(labeled: Path, tmp_path: Path) -> None:

@@ -39,13 +39,13 @@ def test_every_word_is_tagged_even_beyond_the_truncation(
     assert (
         "words beyond 8 tokens (--max-length) are not read" in capsys.readouterr().err
     )
-    told = predict(capsys, tmp_path / "run", "--input", labeled / "valid.conll")
+    predictions = predict(capsys, tmp_path / "run", "--input", labeled / "valid.conll")
     gold = (labeled / "valid.conll").read_text()
-    assert [line.split("\t")[0] for line in told.splitlines()] == [
+    assert [line.split("\t")[0] for line in predictions.splitlines()] == [
         line.split("\t")[0] for line in gold.splitlines()
     ]
     assert 30 < measured[-1]["entity-f1"] < 100, "what is not read cannot be found"
-    (tmp_path / "told").write_text(told)
+    (tmp_path / "told").write_text(predictions)
     assert (
         dispatch(
             [
@@ -72,12 +72,12 @@ def test_a_word_without_a_piece_has_a_label(
     path = save(
         tmp_path / "x.conll", [line for sentence in words for line in (*sentence, "")]
     )
-    told = predict(capsys, tmp_path / "run", "--input", path)
+    predictions = predict(capsys, tmp_path / "run", "--input", path)
     assert [
         [line.split("\t")[0] for line in part.split("\n")]
-        for part in told.split("\n\n")[:-1]
+        for part in predictions.split("\n\n")[:-1]
     ] == words
-    assert told.count("\u200b\tO\n") == 4
+    assert predictions.count("\u200b\tO\n") == 4
 
 
 def test_words_without_a_piece_are_not_called_too_long(
@@ -171,12 +171,12 @@ def test_the_columns_of_conllu_are_known(
     assert found[0].startswith(
         f"{table.location(row)} (word {table.strings('2', row).index('ga') + 1}): label 'NOUN'"
     )
-    told = predict(
+    predictions = predict(
         capsys, tmp_path / "conllu" / "run", "--input", tmp_path / "x.conllu"
     )
     assert [
         [line.split("\t")[0] for line in part.split("\n")]
-        for part in told.split("\n\n")[:-1]
+        for part in predictions.split("\n\n")[:-1]
     ] == read
 
 
@@ -282,7 +282,7 @@ def test_an_unknown_tag_is_named_with_its_line_and_is_wrong(
         ["score", str(tmp_path / "told"), "--ref", str(path), "--metric", "entity-f1"]
     )
     assert f"entity F1 = {found['x']['entity-f1']:.2f}" in capsys.readouterr().out
-    at = [
+    command = [
         "finetune",
         tmp_path / "x" / "data",
         "--task",
@@ -291,10 +291,10 @@ def test_an_unknown_tag_is_named_with_its_line_and_is_wrong(
         tmp_path / "run",
         *ENCODER,
     ]
-    assert refused(*at, "--labels", "O,B-Y")[0].endswith(
+    assert refused(*command, "--labels", "O,B-Y")[0].endswith(
         ": label 'B-X' is not among --labels"
     )
-    assert refused(*at, "--tag-column", "1") == (
+    assert refused(*command, "--tag-column", "1") == (
         f"{labeled / 'train.conll'}: has no column of labels",
         "give words and their labels in columns; see --tag-column",
     )

@@ -146,7 +146,7 @@ def test_pairs_without_an_order_are_learned_in_both(
         )
         == 12
     )
-    at = [
+    command = [
         "finetune",
         labeled / "data",
         "--save-dir",
@@ -158,10 +158,10 @@ def test_pairs_without_an_order_are_learned_in_both(
         "--table",
     ]
     assert (
-        refused(*at, "two", "--both-orders")[0]
+        refused(*command, "two", "--both-orders")[0]
         == "--double-unordered: both_orders already reads every pair in both orders"
     )
-    one = refused(*at, "two", *own[6:], "--text-columns", "sentence1")
+    one = refused(*command, "two", *own[6:], "--text-columns", "sentence1")
     assert one == (
         "--double-unordered: is for pairs, and the task has one text",
         "leave it out",

@@ -122,12 +122,12 @@ def test_shared_layers_are_equal_layers_whose_gradients_add_up(share: str) -> No
         rest = name.split(".")[3:]
         part = "attention" if rest[:1] in (["self_attention"], ["self_norm"]) else "ffn"
         own = name.startswith("encoder.layers.") and share in (part, "all")
-        wanted = (
+        expected = (
             [grads[".".join(["encoder", "layers", str(i), *rest])] for i in range(3)]
             if own
             else [grads[name]]
         )
-        present = [g for g in wanted if g is not None]
+        present = [g for g in expected if g is not None]
         assert bool(present) == (p.grad is not None)
         if p.grad is not None:
             assert torch.allclose(
@@ -160,16 +160,16 @@ def test_narrow_embeddings_are_projected_after_their_norm_and_back_by_the_head()
     head = model.head_transforms["shared"]
     assert isinstance(head, HeadTransform)
     table = model.token_embeddings["shared"]
-    wanted = (
+    expected = (
         head.norm(torch.relu(head.dense(hidden))) @ table.t()
         + model.output_biases["shared"]
     )
-    assert torch.allclose(model.logits(hidden), wanted, atol=1e-5)
+    assert torch.allclose(model.logits(hidden), expected, atol=1e-5)
     labels = torch.tensor([7, 8, 9, 10])
     _, nll = model.loss(hidden[0], labels)
     assert torch.allclose(
         nll,
-        torch.nn.functional.cross_entropy(wanted[0], labels, reduction="sum"),
+        torch.nn.functional.cross_entropy(expected[0], labels, reduction="sum"),
         atol=1e-4,
     )
 
@@ -195,8 +195,8 @@ def test_albert_projects_embeddings_of_any_width() -> None:
     tokens = Tokens(torch.randint(5, V, (1, 4)), torch.tensor([4]))
     assert torch.equal(plain.inputs(tokens, "encoder"), plain.embed(tokens, "encoder"))
     layer = projected.embedding_projections["encoder"]
-    wanted = projected.embed(tokens, "encoder") @ layer.weight.t() + layer.bias
-    assert torch.allclose(projected.inputs(tokens, "encoder"), wanted, atol=1e-6)
+    expected = projected.embed(tokens, "encoder") @ layer.weight.t() + layer.bias
+    assert torch.allclose(projected.inputs(tokens, "encoder"), expected, atol=1e-6)
     assert count_parameters(projected) - count_parameters(plain) == 16 * 16 + 16
 
 
@@ -339,8 +339,8 @@ WORKED = """
 def test_the_worked_example_of_the_attention_rule() -> None:
     """x1..x6 factorized as {4, 5} then {2}: x1..x6, M2 M4 M5, P2 P4 P5."""
     steps = torch.tensor([[0, 2, 0, 1, 1, 0, 0, 0, 0, -2, -1, -1]])
-    wanted = [[int(x) for x in line.split()] for line in WORKED.split("\n") if line]
-    assert step_visibility(steps, steps)[0].int().tolist() == wanted
+    expected = [[int(x) for x in line.split()] for line in WORKED.split("\n") if line]
+    assert step_visibility(steps, steps)[0].int().tolist() == expected
 
 
 def test_the_rule_holds_bidirectional_and_causal_attention() -> None:
@@ -364,7 +364,7 @@ def test_the_number_of_visible_keys_is_that_of_the_formula() -> None:
             np.concatenate([np.zeros(context + len(steps), np.int64), steps, -steps])
         )[None]
         m, sums = len(steps), np.cumsum(sizes)
-        wanted = (
+        expected = (
             (context + m) ** 2 + 2 * m * (context + m) + 2 * int((sizes * sums).sum())
         )
-        assert int(step_visibility(every, every).sum()) == wanted
+        assert int(step_visibility(every, every).sum()) == expected

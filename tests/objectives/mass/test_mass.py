@@ -61,12 +61,12 @@ TABLE = {
 
 @pytest.mark.parametrize("preset", TABLE)
 def test_presets_are_those_of_the_table(preset: str) -> None:
-    found, wanted = options(preset), dict(TABLE[preset])
-    assert (found.decoder_mask_share, found.decoder_random_share) == wanted.pop(
+    actual, expected = options(preset), dict(TABLE[preset])
+    assert (actual.decoder_mask_share, actual.decoder_random_share) == expected.pop(
         "decoder"
     )
-    assert (found.mask_share, found.random_share) == (0.8, 0.1)
-    assert {field: getattr(found, field) for field in wanted} == wanted
+    assert (actual.mask_share, actual.random_share) == (0.8, 0.1)
+    assert {field: getattr(actual, field) for field in expected} == expected
     assert set(TABLE) == set(MASS_PRESETS)
 
 
@@ -424,8 +424,8 @@ def test_help_shows_the_defaults_of_every_preset() -> None:
             continue
         for preset in ("xlm", "fairseq", "summarization"):
             other = MASS_PRESETS[preset][option]
-            said = rf"\b{preset}( and \w+)? {spelt(other)}[,)]"
-            assert (re.search(said, text) is not None) == (other != value), option
+            pattern = rf"\b{preset}( and \w+)? {spelt(other)}[,)]"
+            assert (re.search(pattern, text) is not None) == (other != value), option
 
 
 def spelt(value: object) -> str:

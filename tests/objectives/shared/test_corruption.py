@@ -301,11 +301,11 @@ def test_only_resampled_tokens_count_as_replaced(
         [pair([10 + i % 3 for i in range(120)], [10 + i % 3 for i in range(110)])] * 3,
         rngs(3),
     )
-    told: list[Tensor] = []
+    labels: list[Tensor] = []
     read: list[Tensor] = []
     plain = torch.nn.functional.binary_cross_entropy_with_logits
     monkeypatch.setattr("masscli.objectives.electra.objective.F.binary_cross_entropy_with_logits",
-                        lambda logits, wanted, **how: (told.append(wanted), plain(logits, wanted, **how))[1])  # fmt: skip
+                        lambda logits, wanted, **how: (labels.append(wanted), plain(logits, wanted, **how))[1])  # fmt: skip
     model.embeddings["encoder"].register_forward_pre_hook(
         lambda module, inputs: read.append(inputs[0].ids.flatten())
     )
@@ -316,7 +316,7 @@ def test_only_resampled_tokens_count_as_replaced(
     made(model, found)
     real, slots = found.labels["real"], torch.unique(found.labels["mlm"].positions)
     replaced = read[1][real.positions] != real.ids
-    assert torch.equal(told[0], replaced.float())
+    assert torch.equal(labels[0], replaced.float())
     where = set(real.positions[replaced].tolist())
     assert where < set(
         slots.tolist()

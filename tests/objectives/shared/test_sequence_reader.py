@@ -31,7 +31,7 @@ def test_every_pre_training_can_be_fine_tuned(
         "clm": ["--encoder-layers", "0"],
         "mass": [],
     }[objective]
-    at = [
+    command = [
         "--objective",
         objective,
         "--max-update",
@@ -41,7 +41,7 @@ def test_every_pre_training_can_be_fine_tuned(
         *TINY,
         *half,
     ]
-    dispatch(["pretrain", str(labeled / "data"), *at])
+    dispatch(["pretrain", str(labeled / "data"), *command])
     decoder = [["--read", "decoder"]] if objective == "mass" else []
     for n, more in enumerate(([], *decoder)):
         task = [
@@ -135,11 +135,11 @@ def test_texts_are_joined_as_in_the_run_of_the_initial_weights(
             )
             == 0
         )
-    for name, wanted in (("a", frame), ("b", "bert")):
+    for name, expected in (("a", frame), ("b", "bert")):
         [stream] = Checkpoint.open(tmp_path / name).recipe.stream.values()
         assert (
             isinstance(stream.objective, ClassifyOptions)
-            and stream.objective.pair_format == wanted
+            and stream.objective.pair_format == expected
         )
 
 

@@ -230,11 +230,11 @@ def test_no_prediction_depends_on_what_it_may_not_see() -> None:
 def test_autoencoding_is_bert(order: list[Any]) -> None:
     """Whatever the factorization order, predictions at [M] are those of a plain pass over the corrupted text."""
     _, model = probe()
-    wanted = model.encode(corrupted()).hidden[0, np.concatenate(order)]
+    expected = model.encode(corrupted()).hidden[0, np.concatenate(order)]
     for x in (laid(order), laid(order, ["ae"])):
         assert torch.allclose(
             model.encode(tokens(x)).hidden[0, x.label_positions["ae"]],
-            wanted,
+            expected,
             atol=1e-5,
         )
 
@@ -322,13 +322,13 @@ def test_one_block_without_masks_is_bert_on_pseudo_masks() -> None:
     """
     _, model = probe(layers=1)
     x, twice = laid([np.array(MASKED)], ["par"]), laid([np.array(MASKED)])
-    wanted = model.encode(corrupted()).hidden[0, MASKED]
+    expected = model.encode(corrupted()).hidden[0, MASKED]
     assert torch.allclose(
-        model.encode(tokens(x)).hidden[0, x.label_positions["par"]], wanted, atol=1e-5
+        model.encode(tokens(x)).hidden[0, x.label_positions["par"]], expected, atol=1e-5
     )
     assert not torch.allclose(
         model.encode(tokens(twice)).hidden[0, twice.label_positions["par"]],
-        wanted,
+        expected,
         atol=1e-2,
     )
 

@@ -79,13 +79,13 @@ def test_generation_tasks_truncate_count_and_report_perplexity_by_piece_and_word
         save(tmp_path / "long", ["ba bo di ga fe"]),
         save(tmp_path / "short", ["di ga fe"]),
     )
-    told = []
+    printed = []
     for text in (
         long,
         short,
     ):  # what is read of a long source is what was read in training
         capsys.readouterr()
-        at = [
+        command = [
             "generate",
             str(tmp_path / "end"),
             "-i",
@@ -97,14 +97,14 @@ def test_generation_tasks_truncate_count_and_report_perplexity_by_piece_and_word
             "--precision",
             "fp32",
         ]
-        assert dispatch(at) == 0
+        assert dispatch(command) == 0
         out = capsys.readouterr()
-        told.append(json.loads(out.out)["hypotheses"])
+        printed.append(json.loads(out.out)["hypotheses"])
         assert (
             f"warning: line 1 was truncated to the {room} pieces the model reads"
             in out.err
         ) == (text is long)
-    assert told[0] == told[1]
+    assert printed[0] == printed[1]
     finetune(
         labeled,
         tmp_path / "dia",
@@ -165,7 +165,7 @@ def test_rouge_in_validation_is_that_of_generate_and_score(
     measured = finetune(labeled, tmp_path / "run", *options, *judged, updates=120)
     best = Checkpoint.open(tmp_path / "run").metrics
     assert best["rouge-l"] == max(m["rouge-l"] for m in measured) > 10
-    at = [
+    command = [
         "--beam",
         "2",
         "--max-len-a",
@@ -179,7 +179,13 @@ def test_rouge_in_validation_is_that_of_generate_and_score(
     ]
     assert (
         dispatch(
-            ["generate", str(tmp_path / "run"), "-i", str(labeled / "valid.src"), *at]
+            [
+                "generate",
+                str(tmp_path / "run"),
+                "-i",
+                str(labeled / "valid.src"),
+                *command,
+            ]
         )
         == 0
     )

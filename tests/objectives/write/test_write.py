@@ -57,7 +57,7 @@ def told(
 def encoder(labeled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An encoder alone, pre-trained for an update by UniLM."""
     place = tmp_path_factory.mktemp("unilm") / "run"
-    at = [
+    command = [
         "pretrain",
         str(labeled / "data"),
         "--objective",
@@ -69,7 +69,7 @@ def encoder(labeled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "--max-update",
         "1",
     ]
-    assert run([*at, "--save-dir", str(place), *ENCODER]) == 0
+    assert run([*command, "--save-dir", str(place), *ENCODER]) == 0
     return place
 
 
@@ -140,7 +140,7 @@ def test_an_encoder_alone_learns_to_generate(tmp_path: Path) -> None:
         for s in ("train", "valid")
         for x in ("--aligned", f"heads.{s}={tmp_path / s}.src:{tmp_path / s}.tgt")
     ]
-    at = [
+    command = [
         "preprocess",
         "--langs",
         "en",
@@ -150,7 +150,7 @@ def test_an_encoder_alone_learns_to_generate(tmp_path: Path) -> None:
         "--vocab-size",
         "50",
     ]
-    assert run([*at, "--destdir", str(tmp_path / "data")]) == 0
+    assert run([*command, "--destdir", str(tmp_path / "data")]) == 0
     shape = [
         "--dim",
         "64",
@@ -163,7 +163,7 @@ def test_an_encoder_alone_learns_to_generate(tmp_path: Path) -> None:
         "--segments",
         "2",
     ]
-    at = [
+    command = [
         *HEADLINES,
         *TINY,
         *shape,
@@ -173,7 +173,7 @@ def test_an_encoder_alone_learns_to_generate(tmp_path: Path) -> None:
         "--max-tokens",
         "1500",
     ]
-    measured = finetune(tmp_path, tmp_path / "run", *at, updates=250)
+    measured = finetune(tmp_path, tmp_path / "run", *command, updates=250)
     assert measured[-1]["rouge-2"] > 80
 
 
@@ -201,7 +201,7 @@ def test_which_stacks_generate_from_scratch(
 def test_which_stacks_generate_with_initial_weights(
     encoder: Path, labeled: Path, tmp_path: Path
 ) -> None:
-    at = [
+    command = [
         *HEADLINES,
         *REST,
         "--init-from",
@@ -211,7 +211,7 @@ def test_which_stacks_generate_with_initial_weights(
         "--decoder-layers",
         "1",
     ]
-    finetune(labeled, tmp_path / "a", *at, updates=1)
+    finetune(labeled, tmp_path / "a", *command, updates=1)
     made = Checkpoint.open(tmp_path / "a")
     assert (
         made.recipe.model.decoder_layers == 1
@@ -235,7 +235,7 @@ def test_which_stacks_generate_with_initial_weights(
 def both(labeled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Encoder and decoder, pre-trained by MASS."""
     place = tmp_path_factory.mktemp("mass") / "run"
-    at = [
+    command = [
         "pretrain",
         str(labeled / "data"),
         "--objective",
@@ -246,7 +246,7 @@ def both(labeled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         str(place),
         *TINY,
     ]
-    assert run(at) == 0
+    assert run(command) == 0
     return place
 
 
@@ -265,7 +265,7 @@ def test_an_encoder_generates_as_if_the_weights_had_no_decoder(
         "rouge_scores",
         lambda lines, wanted: (scored.append(lines), true(lines, wanted))[1],
     )
-    at = [
+    command = [
         *HEADLINES,
         "--writer",
         "encoder",
@@ -274,8 +274,8 @@ def test_an_encoder_generates_as_if_the_weights_had_no_decoder(
         *REST,
         "--eval-rouge",
     ]
-    finetune(labeled, tmp_path / "whole", *at, updates=20)
-    finetune(labeled, tmp_path / "bare", *at, "--decoder-layers", "0", updates=20)
+    finetune(labeled, tmp_path / "whole", *command, updates=20)
+    finetune(labeled, tmp_path / "bare", *command, "--decoder-layers", "0", updates=20)
     assert [
         Checkpoint.open(tmp_path / name).recipe.model.decoder_layers
         for name in ("whole", "bare")
@@ -295,7 +295,7 @@ def test_a_decoder_continues_as_if_the_weights_had_no_encoder(
     both: Path, labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A language model has not learned to attend to an encoder."""
-    at = [
+    command = [
         "pretrain",
         str(labeled / "data"),
         "--objective",
@@ -308,7 +308,7 @@ def test_a_decoder_continues_as_if_the_weights_had_no_encoder(
     ]
     text, written = save(tmp_path / "text", ["ba be bi", "go", "du da de di"]), []
     for name, more in (("whole", []), ("bare", ["--encoder-layers", "0"])):
-        assert run([*at, *more, "--save-dir", str(tmp_path / name)]) == 0
+        assert run([*command, *more, "--save-dir", str(tmp_path / name)]) == 0
         written.append(
             told(
                 capsys,
@@ -330,7 +330,7 @@ def test_the_batch_of_an_encoder_that_generates(
     encoder: Path, labeled: Path, tmp_path: Path
 ) -> None:
     """One sequence holds source and target, both truncated; the target is corrupted in training only."""
-    at = [
+    command = [
         *HEADLINES[:4],
         "--max-source",
         "5",
@@ -342,7 +342,7 @@ def test_the_batch_of_an_encoder_that_generates(
         "--init-from",
         str(encoder),
     ]
-    finetune(labeled, tmp_path / "run", *at, updates=1)
+    finetune(labeled, tmp_path / "run", *command, updates=1)
     trainer, notes = build(Checkpoint.open(tmp_path / "run").recipe)
     (stream,) = trainer.streams.values()
     assert any(
@@ -383,7 +383,7 @@ def test_incompatible_options_are_refused(
         "--max-update",
         "1",
     ]
-    at = [
+    command = [
         *base,
         "--task",
         "summarize",
@@ -393,7 +393,7 @@ def test_incompatible_options_are_refused(
         encoder,
         *REST,
     ]
-    assert told(capsys, *at, status=2)[1] == [
+    assert told(capsys, *command, status=2)[1] == [
         "error: --max-source 256, --max-target 128: with 3 special tokens they need 387 positions, the model has 128",
         "hint: together they may be 125",
     ]
@@ -416,7 +416,7 @@ def test_a_split_of_a_table(
     plain, _ = told(
         capsys, "generate", tmp_path / "run", "-i", labeled / "valid.src", *search
     )
-    found, _ = told(
+    actual, _ = told(
         capsys,
         "generate",
         tmp_path / "run",
@@ -426,9 +426,9 @@ def test_a_split_of_a_table(
         tmp_path / "ref",
         *search,
     )
-    assert found == plain
-    wanted = (labeled / "valid.tgt").read_text()
-    assert (tmp_path / "ref").read_text() == wanted
+    assert actual == plain
+    expected = (labeled / "valid.tgt").read_text()
+    assert (tmp_path / "ref").read_text() == expected
     rows, _ = told(
         capsys,
         "generate",
@@ -439,7 +439,7 @@ def test_a_split_of_a_table(
         "jsonl",
         *search,
     )
-    assert [json.loads(row)["reference"] for row in rows] == wanted.splitlines()
+    assert [json.loads(row)["reference"] for row in rows] == expected.splitlines()
     assert [json.loads(row)["source"] for row in rows] == (
         labeled / "valid.src"
     ).read_text().splitlines()
@@ -540,8 +540,8 @@ def test_a_pair_too_long_to_score_is_named(
         save(tmp_path / "text", ["ba be", "ba be bi"]),
         save(tmp_path / "target", ["ba", "ba " * 130]),
     )
-    at = ["generate", tmp_path / "run", "-i", text, "--score-reference", target]
-    _, err = told(capsys, *at, status=2)
+    command = ["generate", tmp_path / "run", "-i", text, "--score-reference", target]
+    _, err = told(capsys, *command, status=2)
     pieces, source = (
         err[0].split(" has ")[1].split(" pieces")[0],
         err[0].rpartition(" ")[2],
@@ -560,15 +560,15 @@ def test_empty_outputs_and_tables_read_as_text_are_reported(
 ) -> None:
     finetune(labeled, tmp_path / "run", *HEADLINES, *TINY, updates=1)
     text = save(tmp_path / "text", ["ba be", "", "bo"])
-    at = ["generate", tmp_path / "run", "--max-len-b", "3", *EXACT, "-i"]
-    assert not any("warning" in line for line in told(capsys, *at, text)[1])
+    command = ["generate", tmp_path / "run", "--max-len-b", "3", *EXACT, "-i"]
+    assert not any("warning" in line for line in told(capsys, *command, text)[1])
     table = save(tmp_path / "x.tsv", ["source\ttarget", "ba\tbe"])
-    assert told(capsys, *at, table)[1][0] == (
+    assert told(capsys, *command, table)[1][0] == (
         f"warning: {table}: is read as text, a line at a time, and not as tsv; to generate from its examples, preprocess it and use --gen-subset"
     )
     monkeypatch.setattr(Tokenizer, "decode", lambda *_: " ")
     assert (
-        told(capsys, *at, text)[1][0]
+        told(capsys, *command, text)[1][0]
         == "warning: lines 1, 3 were given an empty output by the model"
     )
 
@@ -576,10 +576,10 @@ def test_empty_outputs_and_tables_read_as_text_are_reported(
 def test_a_continued_run_keeps_its_initial_settings(
     encoder: Path, labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    at = [*HEADLINES, *REST, "--init-from", str(encoder)]
-    finetune(labeled, tmp_path / "other", *at, updates=1)
-    finetune(labeled, tmp_path / "run", *at, updates=1)
-    finetune(labeled, tmp_path / "run", *at[:-2], updates=2)
+    command = [*HEADLINES, *REST, "--init-from", str(encoder)]
+    finetune(labeled, tmp_path / "other", *command, updates=1)
+    finetune(labeled, tmp_path / "run", *command, updates=1)
+    finetune(labeled, tmp_path / "run", *command[:-2], updates=2)
     assert (
         Checkpoint.open(tmp_path / "run/checkpoints/last").recipe.init_from == encoder
     )
@@ -590,16 +590,16 @@ def test_a_continued_run_keeps_its_initial_settings(
         tmp_path / "run",
         "--max-update",
         "3",
-        *at[:-1],
+        *command[:-1],
     ]
     assert told(capsys, *base, tmp_path / "other", status=2)[1] == [
         f"error: --init-from {tmp_path / 'other'}: {tmp_path / 'run'} holds a run that began with {encoder}",
         "hint: start another run with --save-dir, or leave it out to continue",
     ]
-    finetune(labeled, tmp_path / "run", *at, updates=3)
-    begun = [*at, "--init-stacks", "encoder", "--init-new", "mean"]
+    finetune(labeled, tmp_path / "run", *command, updates=3)
+    begun = [*command, "--init-stacks", "encoder", "--init-new", "mean"]
     finetune(labeled, tmp_path / "stacks", *begun, updates=1)
-    finetune(labeled, tmp_path / "stacks", *at, updates=2)
+    finetune(labeled, tmp_path / "stacks", *command, updates=2)
     kept = Checkpoint.open(tmp_path / "stacks/checkpoints/last").recipe
     assert (kept.init_stacks, kept.init_new) == ("encoder", "mean")
     for flag, other in (("--init-stacks", "decoder"), ("--init-new", "random")):
@@ -610,7 +610,7 @@ def test_a_continued_run_keeps_its_initial_settings(
             tmp_path / "stacks",
             "--max-update",
             "3",
-            *at,
+            *command,
         ]
         assert told(capsys, *again, flag, other, status=2)[1][0].startswith(
             f"error: {flag} {other}: "

@@ -166,9 +166,9 @@ def test_a_flag_is_accepted_if_one_stream_uses_it(toy: Path, tmp_path: Path) -> 
 
 
 def test_tables_have_limits_of_their_own(labeled: Path, tmp_path: Path) -> None:
-    at = [str(labeled / "data"), *SMALL, "--task", "classify", "--table", "one"]
-    composed(*at)
-    assert unused(*at, "--max-source-positions", "64") == [
+    command = [str(labeled / "data"), *SMALL, "--task", "classify", "--table", "one"]
+    composed(*command)
+    assert unused(*command, "--max-source-positions", "64") == [
         (
             "--max-source-positions",
             "labeled examples that are too long are truncated as the options of the task say",
@@ -241,7 +241,7 @@ def test_the_recipe_of_a_run_holds_every_default_and_is_used_again(
     file = tmp_path / "old.toml"
     written = to_toml(to_dict(Checkpoint.open(tmp_path / "old").recipe))
     file.write_text(written, encoding="utf-8")
-    at = [
+    command = [
         "--objective",
         "roberta",
         "--config",
@@ -251,21 +251,23 @@ def test_the_recipe_of_a_run_holds_every_default_and_is_used_again(
     ]
     assert (
         "short_seq_prob = 0.0" in written
-        and composed(*at).stream["one"].objective.name == "roberta"
+        and composed(*command).stream["one"].objective.name == "roberta"
     )
     file.write_text(
         written.replace("short_seq_prob = 0.0", "short_seq_prob = 0.5"),
         encoding="utf-8",
     )
     reason = f"{FORM} always aims at the full length"
-    assert unused(*at) == [(f"{file}: stream.one.objective.short_seq_prob", reason)]
+    assert unused(*command) == [
+        (f"{file}: stream.one.objective.short_seq_prob", reason)
+    ]
     sets = [
         "--set",
         "stream.one.objective.short_seq_prob=0",
         "--set",
         "optim.layer_decay_offset=2",
     ]
-    assert [name for name, _ in unused(*at, *sets)] == [
+    assert [name for name, _ in unused(*command, *sets)] == [
         "--set optim.layer_decay_offset"
     ]
 
@@ -484,15 +486,24 @@ def test_blocks_must_fit_the_positions(
     """One more is refused; the longest that is not leaves nothing out, and is learned with a table of positions that ends there."""
     flag = "--" + option.replace("_", "-")
     own = ["--block", "5"] if name == "mass" else []
-    at = [str(toy), *SMALL, "--objective", name, *own, "--max-positions", "24", flag]
+    command = [
+        str(toy),
+        *SMALL,
+        "--objective",
+        name,
+        *own,
+        "--max-positions",
+        "24",
+        flag,
+    ]
     with pytest.raises(MasscliError) as error:
-        composed(*at, str(most + 1))
+        composed(*command, str(most + 1))
     message = f"{flag} {most + 1}: the model has 24 positions"
     assert (error.value.message, error.value.hint) == (
         message,
         f"give at most {most}, or add --max-positions 25",
     )
-    assert composed(*at, str(most)).model.max_positions == 24
+    assert composed(*command, str(most)).model.max_positions == 24
     streams = {
         "one": {
             "dataset": "en",
@@ -527,7 +538,7 @@ def test_blocks_must_fit_the_positions(
 
 def test_a_decoder_alone_has_its_own_positions(toy: Path) -> None:
     """It may have more than --max-positions, which has no effect then."""
-    at = [
+    command = [
         str(toy),
         *SMALL,
         "--objective",
@@ -537,15 +548,17 @@ def test_a_decoder_alone_has_its_own_positions(toy: Path) -> None:
         "--decoder-max-positions",
         "40",
     ]
-    assert composed(*at, "--tokens-per-sample", "40").model.max_target_positions == 40
+    assert (
+        composed(*command, "--tokens-per-sample", "40").model.max_target_positions == 40
+    )
     with pytest.raises(MasscliError) as error:
-        composed(*at, "--tokens-per-sample", "41")
+        composed(*command, "--tokens-per-sample", "41")
     assert error.value.message == "--tokens-per-sample 41: the model has 40 positions"
     assert error.value.hint == "give at most 40, or add --decoder-max-positions 41"
 
 
 def test_a_source_that_begins_with_a_symbol_needs_a_position_more(toy: Path) -> None:
-    at = [
+    command = [
         str(toy),
         *SMALL,
         "--objective",
@@ -557,11 +570,11 @@ def test_a_source_that_begins_with_a_symbol_needs_a_position_more(toy: Path) -> 
         "--source-bos",
         "--window",
     ]
-    composed(*at, "22")
+    composed(*command, "22")
     with pytest.raises(
         MasscliError, match=r"^--window 23: the model has 24 positions$"
     ):
-        composed(*at, "23")
+        composed(*command, "23")
 
 
 @pytest.mark.parametrize(("positions", "tokens"), [("24", 23), ("600", 512)])
@@ -603,19 +616,19 @@ def test_windows_are_as_long_as_the_positions_allow(
 def test_options_for_single_layers_are_refused_where_layers_share_weights(
     flags: list[str], message: str, toy: Path
 ) -> None:
-    at = [str(toy), *SMALL, "--objective", "albert", "--share-layers"]
+    command = [str(toy), *SMALL, "--objective", "albert", "--share-layers"]
     for shared, layers, refused in (
         ("all", "2", True),
         ("all", "1", False),
         ("none", "2", False),
     ):
         if not refused:
-            composed(*at, shared, "--encoder-layers", layers, *flags)
+            composed(*command, shared, "--encoder-layers", layers, *flags)
             continue
         with pytest.raises(MasscliError) as error:
-            composed(*at, shared, "--encoder-layers", layers, *flags)
+            composed(*command, shared, "--encoder-layers", layers, *flags)
         assert error.value.message == message
-    composed(*at, "all", "--encoder-layers", "2", "--freeze", "embeddings")
+    composed(*command, "all", "--encoder-layers", "2", "--freeze", "embeddings")
 
 
 # -- streams -------------------------------------------------------------------------------------------------------------------------------
@@ -698,7 +711,7 @@ def test_examples_left_out_are_reported_with_the_limit_that_they_exceed(
 ) -> None:
     one = {"one": {"dataset": "en", "objective": {"name": "mlm"}}}
     both = {"one": {"dataset": "en-de", "objective": {"name": "translate"}}}
-    for n, (streams, changes, wanted) in enumerate((
+    for n, (streams, changes, expected) in enumerate((
         (one, ["model.max_positions=8"], ["the model's 8 positions"]),
         (one, ["train.max_source_positions=8"], ["--max-source-positions 8"]),
         (both, ["train.max_source_positions=8", "model.max_positions=9"], ["--max-source-positions 8 or the model's 9 positions"]),
@@ -708,8 +721,8 @@ def test_examples_left_out_are_reported_with_the_limit_that_they_exceed(
         of_training = [
             note for note in notes if "left out" in note and "validation" not in note
         ]
-        said = [note.partition("longer than ")[2] for note in of_training]
-        assert said == [f"{limit} and are left out" for limit in wanted]
+        limits = [note.partition("longer than ")[2] for note in of_training]
+        assert limits == [f"{limit} and are left out" for limit in expected]
     _, notes = build(
         recipe(toy, tmp_path / "bound", "train.max_target_positions=8", streams=one)
     )
