@@ -75,21 +75,21 @@ def examples(name: str) -> list[Example]:
 
 
 def learn(
-    made: Objective,
+    objective: Objective,
     model: Transformer,
     batches: list[Batch],
     steps: int,
     only: str | None = None,
 ) -> list[dict[str, float]]:
     """Train on the batches in turn, and return the losses of each step by term; `only` is the one term that is learned, if given."""
-    weights = made.weights if only is None else {only: 1.0}
-    parameters = [*model.parameters(), *made.parameters()]
+    weights = objective.weights if only is None else {only: 1.0}
+    parameters = [*model.parameters(), *objective.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=2e-3)
     history = []
     for step in range(steps):
         batch = batches[step % len(batches)]
         torch.manual_seed(step)
-        terms = made(model, batch)
+        terms = objective(model, batch)
         mean = {term: t.loss / batch.counts[term] for term, t in terms.items()}
         optimizer.zero_grad()
         torch.autograd.backward(
@@ -103,8 +103,8 @@ def learn(
     return history
 
 
-def batch(made: Objective, rows: list[Example], epoch: int = 0) -> Batch:
-    return made.collator()(
+def batch(objective: Objective, rows: list[Example], epoch: int = 0) -> Batch:
+    return objective.collator()(
         rows, [example_generator(1, "s", epoch, e.number) for e in rows]
     )
 
@@ -121,23 +121,23 @@ def batch(made: Objective, rows: list[Example], epoch: int = 0) -> Batch:
 def test_thirty_two_examples_are_learned_by_heart(
     name: str, bounds: dict[str, float]
 ) -> None:
-    made, model = build(
+    objective, model = build(
         name, **({"label_smoothing": 0.0} if name in ("translate", "s2s") else {})
     )
-    last = learn(made, model, [batch(made, examples(name))], 300)[-1]
+    last = learn(objective, model, [batch(objective, examples(name))], 300)[-1]
     for term, bound in bounds.items():
         assert last[term] < bound, last
 
 
 def test_the_detector_does_better_than_the_share_of_fakes() -> None:
     """H(f), for a share f of replaced tokens, is what a constant can reach; and fakes look like fakes: the area under the ROC curve."""
-    made, model = build("electra", mask_prob=0.3)
-    assert isinstance(made, Electra) and made.detector is not None
-    fixed = batch(made, examples("electra"))
-    made.eval()  # the samples of a generator that has learned are right; so are those of one that never does
-    for p in made.generator.parameters():
+    objective, model = build("electra", mask_prob=0.3)
+    assert isinstance(objective, Electra) and objective.detector is not None
+    fixed = batch(objective, examples("electra"))
+    objective.eval()  # the samples of a generator that has learned are right; so are those of one that never does
+    for p in objective.generator.parameters():
         p.requires_grad_(False)
-    history = learn(made, model, [fixed], 300)
+    history = learn(objective, model, [fixed], 300)
     share = 0.3 * 19 / 22
     entropy = -share * math.log(share) - (1 - share) * math.log(1 - share)
     assert history[-1]["rtd"] < 0.3 * entropy
@@ -146,9 +146,11 @@ def test_the_detector_does_better_than_the_share_of_fakes() -> None:
     model.embeddings["encoder"].register_forward_hook(
         lambda module, inputs, out: read.append(inputs[0].ids)
     )
-    made.detector.register_forward_hook(lambda module, inputs, out: scores.append(out))
+    objective.detector.register_forward_hook(
+        lambda module, inputs, out: scores.append(out)
+    )
     with torch.no_grad():
-        made(model, fixed)
+        objective(model, fixed)
     real = fixed.labels["real"]
     fake = read[-1].flatten()[real.positions] != real.ids
     assert fake.any()
@@ -158,10 +160,10 @@ def test_the_detector_does_better_than_the_share_of_fakes() -> None:
 def test_a_mask_that_changes_is_not_learned_by_heart() -> None:
     last = {}
     for masks in ("static", "dynamic"):
-        made, model = build("bert", masks=masks, tokens_per_sample=64)
-        batches = [batch(made, examples("bert"), epoch) for epoch in range(200)]
+        objective, model = build("bert", masks=masks, tokens_per_sample=64)
+        batches = [batch(objective, examples("bert"), epoch) for epoch in range(200)]
         last[masks] = np.mean(
-            [h["mlm"] for h in learn(made, model, batches, 200)[-20:]]
+            [h["mlm"] for h in learn(objective, model, batches, 200)[-20:]]
         )
     assert last["dynamic"] > last["static"] + 0.5
 
@@ -169,7 +171,7 @@ def test_a_mask_that_changes_is_not_learned_by_heart() -> None:
 def test_blocks_that_depend_on_each_other_are_better_predicted_in_steps() -> None:
     """An example is one token over and over, all of it masked in n-grams: AE guesses at ln 50, and so does PAR in the first block, but in
     no later one."""
-    made, model = build("unilm", mask_prob=0.7, corruption="all-mask")
+    objective, model = build("unilm", mask_prob=0.7, corruption="all-mask")
     draw = np.random.default_rng(2)
     batches = []
     for epoch in range(150):
@@ -180,24 +182,24 @@ def test_blocks_that_depend_on_each_other_are_better_predicted_in_steps() -> Non
             )
             for r, t in kinds
         ]
-        batches.append(batch(made, rows, epoch))
+        batches.append(batch(objective, rows, epoch))
     assert {b.counts["ae"] for b in batches} == {7.0 * EXAMPLES}
-    learn(made, model, batches, 150)
+    learn(objective, model, batches, 150)
     first: list[float] = []
     later: list[float] = []
     for b in batches[-5:]:
         assert b.source.steps is not None
-        loss = nll(made, model, b, "par")
+        loss = nll(objective, model, b, "par")
         blocks = -b.source.steps.flatten()[b.labels["par"].positions]
         assert int(torch.bincount(blocks)[1]) > EXAMPLES  # n-grams among them
         first += loss[blocks == 1].tolist()
         later += loss[blocks > 1].tolist()
-        assert float(nll(made, model, b, "ae").mean()) > 0.9 * math.log(50)
+        assert float(nll(objective, model, b, "ae").mean()) > 0.9 * math.log(50)
     assert np.mean(first) > 0.9 * math.log(50)
     assert np.mean(later) < 0.1 * math.log(50)
 
 
-def nll(made: Objective, model: Transformer, batch: Batch, term: str) -> Tensor:
+def nll(objective: Objective, model: Transformer, batch: Batch, term: str) -> Tensor:
     """What every label of a term costs."""
     expected = batch.labels[term]
     with torch.no_grad():
@@ -220,17 +222,27 @@ def test_a_repeated_word_is_predicted_from_both_sides_and_from_the_left_after_it
     None
 ):
     options = {"mask_prob": 0.3, "leave_unmasked_prob": 0.0, "random_token_prob": 0.0}
-    made, model = build("mlm", relative_buckets=16, **options)
-    learn(made, model, [batch(made, copies(seed), seed) for seed in range(350)], 350)
-    new = batch(made, copies(1_000, 200))
+    objective, model = build("mlm", relative_buckets=16, **options)
+    learn(
+        objective,
+        model,
+        [batch(objective, copies(seed), seed) for seed in range(350)],
+        350,
+    )
+    new = batch(objective, copies(1_000, 200))
     assert (
-        float((nll(made, model, new, "mlm") < math.log(2)).float().mean()) > 0.95
+        float((nll(objective, model, new, "mlm") < math.log(2)).float().mean()) > 0.95
     )  # the right one has more than half
-    made, model = build("clm")
-    learn(made, model, [batch(made, copies(seed), seed) for seed in range(150)], 150)
-    new = batch(made, copies(1_000, 200))
+    objective, model = build("clm")
+    learn(
+        objective,
+        model,
+        [batch(objective, copies(seed), seed) for seed in range(150)],
+        150,
+    )
+    new = batch(objective, copies(1_000, 200))
     loss, place = (
-        nll(made, model, new, "clm"),
+        nll(objective, model, new, "clm"),
         new.labels["clm"].positions % new.source.ids.shape[1],
     )
     assert float(loss[place < 2].mean()) > 0.9 * math.log(20)
@@ -273,9 +285,9 @@ def segments(
 
 def probe(model: Transformer, kind: str) -> float:
     """How often a linear classifier of the frozen states is right on two topics, when it has learned from the two others."""
-    made, _ = build(NAMES[kind], leave_unmasked_prob=1.0, random_token_prob=0.0)
+    objective, _ = build(NAMES[kind], leave_unmasked_prob=1.0, random_token_prob=0.0)
     known, new = (
-        batch(made, segments(kind, seed, 600, topics))
+        batch(objective, segments(kind, seed, 600, topics))
         for seed, topics in ((1_001, TOPICS[:2]), (1_002, TOPICS[2:]))
     )
     with torch.no_grad():
@@ -298,12 +310,12 @@ def test_a_model_that_knows_the_order_predicts_the_next_word_but_not_the_previou
     """Lan et al. 2020, table 5: topics alone tell what does not follow, and they tell nothing of the order."""
     found = {}
     for kind, name in NAMES.items():
-        made, model = build(name, leave_unmasked_prob=1.0, random_token_prob=0.0)
+        objective, model = build(name, leave_unmasked_prob=1.0, random_token_prob=0.0)
         assert probe(model, "nsp") < 0.6  # before it has learned anything
         learn(
-            made,
+            objective,
             model,
-            [batch(made, segments(kind, seed, 64)) for seed in range(130)],
+            [batch(objective, segments(kind, seed, 64)) for seed in range(130)],
             130,
             kind,
         )

@@ -82,15 +82,15 @@ def test_a_language_model_reads_from_left_to_right(layers: int) -> None:
 def test_the_worked_string_of_gpt() -> None:
     """Start a b $ c d e: 7 tokens, the state is that of e, the language model writes all but the first."""
     task = classifier("decoder", lm_weight=0.5)
-    found = task.collator()(texts(([10, 11], [12, 13])), [])
+    batch = task.collator()(texts(([10, 11], [12, 13])), [])
     sequence = [VOCAB.bos, 10, 11, VOCAB.sep, 12, 13, VOCAB.cls]
-    assert found.source.ids.tolist() == [sequence]
-    assert (found.source.segments is None) or not bool(found.source.segments.any())
-    assert found.labels["lm"].ids.tolist() == sequence[1:]
-    assert found.labels["lm"].positions.tolist() == [0, 1, 2, 3, 4, 5]
+    assert batch.source.ids.tolist() == [sequence]
+    assert (batch.source.segments is None) or not bool(batch.source.segments.any())
+    assert batch.labels["lm"].ids.tolist() == sequence[1:]
+    assert batch.labels["lm"].positions.tolist() == [0, 1, 2, 3, 4, 5]
     states = torch.randn(1, 7, 16)
     assert torch.equal(
-        task.reader.sequence_state(model("decoder"), found, states), states[:, 6]
+        task.reader.sequence_state(model("decoder"), batch, states), states[:, 6]
     )
 
 
@@ -113,17 +113,17 @@ def test_without_a_weight_there_is_no_language_model() -> None:
 @torch.no_grad()
 def test_padding_is_in_no_loss_of_the_language_model() -> None:
     network, task = model("decoder"), classifier("decoder", lm_weight=0.5)
-    found = task.collator()(RAGGED, [])
-    padding = torch.arange(found.source.ids.shape[1]) >= found.source.lengths[:, None]
+    batch = task.collator()(RAGGED, [])
+    padding = torch.arange(batch.source.ids.shape[1]) >= batch.source.lengths[:, None]
     junk = replace(
-        found,
-        source=replace(found.source, ids=torch.where(padding, 33, found.source.ids)),
+        batch,
+        source=replace(batch.source, ids=torch.where(padding, 33, batch.source.ids)),
     )
     alone = [
         float(task(network, task.collator()([example], []))["lm"].loss)
         for example in RAGGED
     ]
-    assert float(task(network, found)["lm"].loss) == pytest.approx(sum(alone), rel=1e-5)
+    assert float(task(network, batch)["lm"].loss) == pytest.approx(sum(alone), rel=1e-5)
     assert float(task(network, junk)["lm"].loss) == pytest.approx(sum(alone), rel=1e-5)
 
 

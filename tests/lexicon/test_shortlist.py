@@ -31,33 +31,35 @@ def test_candidates_are_the_likeliest_pieces(toy: Path) -> None:
     data = DataFolder.open(toy)
     columns = data.pair("train", "en", "de")
     e, f, t = align_pieces(*columns, len(columns[0]), data.vocab.size)
-    made = learn_shortlist(data, "en", "de", 3, 2, None)
+    shortlist = learn_shortlist(data, "en", "de", 3, 2, None)
     counts = np.zeros(data.vocab.size, int)
     for row in range(len(columns[1])):
         for piece in columns[1][row]:
             counts[piece] += 1
-    assert made.candidates[()].tolist() == sorted(
+    assert shortlist.candidates[()].tolist() == sorted(
         sorted(range(len(counts)), key=lambda n: (-counts[n], n))[:2]
     )
     for piece in data.vocab.ordinary_ids.tolist():
         likeliest = sorted((-t[n], f[n]) for n in np.flatnonzero(e == piece))[:3]
-        assert made.candidates[(piece,)].tolist() == sorted(
+        assert shortlist.candidates[(piece,)].tolist() == sorted(
             {piece, *(int(n) for _, n in likeliest)}
         )
 
 
 def test_coverage_is_counted_piece_by_piece(toy: Path) -> None:
     data = DataFolder.open(toy)
-    made = learn_shortlist(data, "en", "de", 1, 0, 20)
+    shortlist = learn_shortlist(data, "en", "de", 1, 0, 20)
     sources, targets = data.pair("valid", "en", "de")
     sizes, covered, pieces = [], 0, 0
     for row in range(len(sources)):
         allowed = {
-            int(n) for piece in sources[row].tolist() for n in made.candidates[(piece,)]
+            int(n)
+            for piece in sources[row].tolist()
+            for n in shortlist.candidates[(piece,)]
         }
         sizes.append(len(allowed))
         covered += sum(piece in allowed for piece in targets[row].tolist())
         pieces += len(targets[row])
-    coverage = measure_coverage(made, data, "en", "de")
+    coverage = measure_coverage(shortlist, data, "en", "de")
     assert coverage == pytest.approx((np.mean(sizes), covered / pieces))
     assert 0.3 < coverage.pieces < 1

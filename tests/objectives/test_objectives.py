@@ -75,7 +75,7 @@ def framing(data: DataFolder) -> Framing:
     return Framing(data.vocab, False, False, ("de", "fr", "en"))
 
 
-def objective(options: Any, framing: Framing) -> Objective:
+def make_objective(options: Any, framing: Framing) -> Objective:
     return CLASSES[type(options)](
         options,
         ObjectiveContext(
@@ -87,22 +87,22 @@ def objective(options: Any, framing: Framing) -> Objective:
 
 
 def batch_builder(options: Any, framing: Framing, data: DataFolder) -> BatchBuilder:
-    made = objective(options, framing)
-    return BatchBuilder("stream", *made.dataset(data, "train"), 1)
+    objective = make_objective(options, framing)
+    return BatchBuilder("stream", *objective.dataset(data, "train"), 1)
 
 
-def batch(
+def make_batch(
     options: Any, framing: Framing, *lines: Sequence[int], seed: int = 1
 ) -> Batch:
     """A batch of given ids; pairs translate a line into itself backwards."""
     fields = [(np.array(line), np.array(line[::-1])) for line in lines]
     rngs = [example_generator(seed, "stream", 0, row) for row in range(len(lines))]
-    return objective(options, framing).collator()(
+    return make_objective(options, framing).collator()(
         [Example(row, both) for row, both in enumerate(fields)], rngs
     )
 
 
-def make(size: int = 96, **options: Any) -> Transformer:
+def make_model(size: int = 96, **options: Any) -> Transformer:
     torch.manual_seed(3)
     values: dict[str, Any] = {
         "dim": 16,
@@ -125,17 +125,17 @@ WORDS = list(range(40, 52))
 
 def test_translate_shifts_the_target_by_one(framing: Framing) -> None:
     vocab = framing.vocab
-    made = batch(TranslateOptions(), framing, [40, 41, 42], [50])
-    assert made.source.ids.tolist() == [
+    batch = make_batch(TranslateOptions(), framing, [40, 41, 42], [50])
+    assert batch.source.ids.tolist() == [
         [40, 41, 42, vocab.eos],
         [50, vocab.eos, vocab.pad, vocab.pad],
     ]
-    assert made.target is not None
-    assert made.target.ids.tolist() == [
+    assert batch.target is not None
+    assert batch.target.ids.tolist() == [
         [vocab.bos, 42, 41, 40],
         [vocab.bos, 50, vocab.pad, vocab.pad],
     ]
-    assert made.labels["translate"].ids.tolist() == [
+    assert batch.labels["translate"].ids.tolist() == [
         42,
         41,
         40,
@@ -143,57 +143,59 @@ def test_translate_shifts_the_target_by_one(framing: Framing) -> None:
         50,
         vocab.eos,
     ]
-    assert made.labels["translate"].positions.tolist() == [0, 1, 2, 3, 4, 5]
+    assert batch.labels["translate"].positions.tolist() == [0, 1, 2, 3, 4, 5]
     assert (
-        made.source.lengths.tolist(),
-        made.target.lengths.tolist(),
-        made.counts,
+        batch.source.lengths.tolist(),
+        batch.target.lengths.tolist(),
+        batch.counts,
     ) == (
         [4, 2],
         [4, 2],
         {"translate": 6.0},
     )
-    assert made.target.positions is None
+    assert batch.target.positions is None
 
 
 def test_mass_keeps_the_places_of_what_it_hides(framing: Framing) -> None:
     """a b c d e f: a fragment of three from u on, read from u - 1 at the places of the sentence with its start symbol."""
     vocab = framing.vocab
-    made = batch(MassOptions(**PLAIN), framing, *[[40, 41, 42, 43, 44, 45]] * 8)
-    assert made.target is not None and made.target.positions is not None
+    batch = make_batch(MassOptions(**PLAIN), framing, *[[40, 41, 42, 43, 44, 45]] * 8)
+    assert batch.target is not None and batch.target.positions is not None
     row = [vocab.bos, 40, 41, 42, 43, 44, 45, vocab.eos]
-    begins = [ids.tolist().index(vocab.mask) + 1 for ids in made.source.ids]
+    begins = [ids.tolist().index(vocab.mask) + 1 for ids in batch.source.ids]
     for n, u in enumerate(begins):
-        assert made.source.ids[n].tolist() == [
+        assert batch.source.ids[n].tolist() == [
             *row[1:u],
             *[vocab.mask] * 3,
             *row[u + 3 :],
         ]
-        assert made.target.ids[n].tolist() == row[u - 1 : u + 2]
-        assert made.target.positions[n].tolist() == [u - 1, u, u + 1]
-        assert made.labels["mass"].ids[3 * n : 3 * n + 3].tolist() == row[u : u + 3]
+        assert batch.target.ids[n].tolist() == row[u - 1 : u + 2]
+        assert batch.target.positions[n].tolist() == [u - 1, u, u + 1]
+        assert batch.labels["mass"].ids[3 * n : 3 * n + 3].tolist() == row[u : u + 3]
     assert set(begins) > {min(begins), max(begins)}
-    assert made.labels["mass"].positions.tolist() == list(range(24))
+    assert batch.labels["mass"].positions.tolist() == list(range(24))
 
 
 def test_labels_of_ragged_rows_point_at_their_own_row(framing: Framing) -> None:
-    made = batch(MassOptions(k_tokens=2), framing, WORDS[:6], WORDS[:1], WORDS[:3])
-    assert made.target is not None
-    assert made.target.lengths.tolist() == [2, 1, 2]
-    assert made.labels["mass"].positions.tolist() == [0, 1, 2, 4, 5]
-    assert made.counts == {"mass": 5.0}
+    batch = make_batch(
+        MassOptions(k_tokens=2), framing, WORDS[:6], WORDS[:1], WORDS[:3]
+    )
+    assert batch.target is not None
+    assert batch.target.lengths.tolist() == [2, 1, 2]
+    assert batch.labels["mass"].positions.tolist() == [0, 1, 2, 4, 5]
+    assert batch.counts == {"mass": 5.0}
 
 
 @pytest.mark.parametrize("options", ALL, ids=said)
 def test_every_objective_counts_its_labels_and_names_its_rows(
     options: Any, data: DataFolder, framing: Framing
 ) -> None:
-    made = batch_builder(options, framing, data)(np.array([3, 17, 4]), 0)
-    assert made.example_numbers.tolist() == [3, 17, 4]
-    for term, label in made.labels.items():
-        assert made.counts[term] == len(label.ids) == len(label.positions)
+    batch = batch_builder(options, framing, data)(np.array([3, 17, 4]), 0)
+    assert batch.example_numbers.tolist() == [3, 17, 4]
+    for term, label in batch.labels.items():
+        assert batch.counts[term] == len(label.ids) == len(label.positions)
         assert len(set(label.positions.tolist())) == len(label.positions)
-        read = made.target or made.source
+        read = batch.target or batch.source
         row, column = (
             label.positions // read.ids.shape[1],
             label.positions % read.ids.shape[1],
@@ -213,30 +215,30 @@ def test_what_is_hidden_is_what_is_written_in_rows_of_any_length(
     """The released code is out of step where the rows of a batch differ in length."""
     vocab, lines = framing.vocab, [WORDS[:n] for n in (12, 1, 5, 0, 2, 7, 7)]
     for seed in range(10):
-        made = batch(options, framing, *lines, seed=seed)
-        assert made.target is not None and made.target.positions is not None
-        written = iter(made.labels["mass"].ids.tolist())
+        batch = make_batch(options, framing, *lines, seed=seed)
+        assert batch.target is not None and batch.target.positions is not None
+        written = iter(batch.labels["mass"].ids.tolist())
         for n, line in enumerate(lines):
             row = [vocab.bos, *line, vocab.eos]
             hidden = [
                 at + 1
-                for at, shown in enumerate(made.source.ids[n].tolist())
+                for at, shown in enumerate(batch.source.ids[n].tolist())
                 if shown == vocab.mask
             ]
-            length = int(made.target.lengths[n])
+            length = int(batch.target.lengths[n])
             positions = (
                 list(range(length))
                 if options.preset == "fairseq"
                 else [at - 1 for at in hidden]
             )
-            assert made.source.ids[n, : len(row) - 1].tolist() == [
+            assert batch.source.ids[n, : len(row) - 1].tolist() == [
                 vocab.mask if at in hidden else row[at] for at in range(1, len(row))
             ]
             assert [next(written) for _ in range(length)] == [row[at] for at in hidden]
-            assert made.target.ids[n, :length].tolist() == [
+            assert batch.target.ids[n, :length].tolist() == [
                 row[at - 1] for at in hidden
             ]
-            assert made.target.positions[n, :length].tolist() == positions
+            assert batch.target.positions[n, :length].tolist() == positions
         assert next(written, None) is None
 
 
@@ -248,11 +250,11 @@ def test_a_source_may_begin_with_a_symbol_or_with_a_tag(framing: Framing) -> Non
     )
     en, de = vocab.languages["en"], vocab.languages["de"]
     for frame, source, target in ((started, vocab.bos, vocab.bos), (tagged, en, de)):
-        made = batch(TranslateOptions(), frame, [40, 41])
-        assert made.target is not None
-        assert made.source.ids.tolist() == [[source, 40, 41, vocab.eos]]
-        assert made.target.ids.tolist() == [[target, 41, 40]]
-        masked = batch(MassOptions(k=1.0, **PLAIN), frame, [40, 41])
+        batch = make_batch(TranslateOptions(), frame, [40, 41])
+        assert batch.target is not None
+        assert batch.source.ids.tolist() == [[source, 40, 41, vocab.eos]]
+        assert batch.target.ids.tolist() == [[target, 41, 40]]
+        masked = make_batch(MassOptions(k=1.0, **PLAIN), frame, [40, 41])
         assert masked.target is not None
         assert masked.source.ids.tolist() == [
             [source, vocab.mask, vocab.mask, vocab.eos]
@@ -262,15 +264,18 @@ def test_a_source_may_begin_with_a_symbol_or_with_a_tag(framing: Framing) -> Non
 
 @pytest.mark.parametrize("options", ALL, ids=said)
 def test_languages_are_matched_by_name(options: Any, framing: Framing) -> None:
-    made = batch(options, framing, WORDS, WORDS[:9])
-    assert made.source.language is not None
-    assert made.source.language.tolist() == [2, 2]
-    if made.target is not None:
-        assert made.target.language is not None
-        assert made.target.language.tolist() == (
+    batch = make_batch(options, framing, WORDS, WORDS[:9])
+    assert batch.source.language is not None
+    assert batch.source.language.tolist() == [2, 2]
+    if batch.target is not None:
+        assert batch.target.language is not None
+        assert batch.target.language.tolist() == (
             [0, 0] if options.input_kind.has_direction else [2, 2]
         )
-    assert batch(options, replace(framing, languages=()), WORDS).source.language is None
+    assert (
+        make_batch(options, replace(framing, languages=()), WORDS).source.language
+        is None
+    )
 
 
 # -- what is hidden from whom --------------------------------------------------------------------------------------------------------------
@@ -283,25 +288,25 @@ def test_languages_are_matched_by_name(options: Any, framing: Framing) -> None:
 def test_presets_hide_masks_from_cross_attention_or_from_the_encoder_too(
     preset: Any, outside: bool, inside: bool, data: DataFolder, framing: Framing
 ) -> None:
-    made = batch_builder(MassOptions(preset=preset), framing, data)(np.arange(40), 0)
-    real = torch.arange(made.source.ids.shape[1]) < made.source.lengths[:, None]
-    shown = made.source.ids != framing.vocab.mask
+    batch = batch_builder(MassOptions(preset=preset), framing, data)(np.arange(40), 0)
+    real = torch.arange(batch.source.ids.shape[1]) < batch.source.lengths[:, None]
+    shown = batch.source.ids != framing.vocab.mask
     assert not bool(shown[real].all())
     for said, given in (
-        (outside, made.source.cross_attention_mask),
-        (inside, made.source.self_attention_mask),
+        (outside, batch.source.cross_attention_mask),
+        (inside, batch.source.self_attention_mask),
     ):
         assert (given is not None) == said
         assert given is None or torch.equal(given[real], shown[real])
 
 
 def test_a_row_whose_tokens_would_all_be_hidden_stays_visible(framing: Framing) -> None:
-    made = batch(
+    batch = make_batch(
         MassOptions(preset="xlm", k=1.0, **PLAIN), framing, WORDS[:3], WORDS[:5]
     )
-    assert bool((made.source.ids[0, :4] == framing.vocab.mask).all())
-    assert made.source.cross_attention_mask is not None and bool(
-        made.source.cross_attention_mask.all()
+    assert bool((batch.source.ids[0, :4] == framing.vocab.mask).all())
+    assert batch.source.cross_attention_mask is not None and bool(
+        batch.source.cross_attention_mask.all()
     )
 
 
@@ -310,14 +315,14 @@ def test_a_mask_that_was_drawn_as_random_token_is_hidden_as_well(
 ) -> None:
     """xlm draws random ids from all of them; its test is the id, not how it came there."""
     tiny = replace(framing, vocab=replace(framing.vocab, size=6, mask=4))
-    made = batch(
+    batch = make_batch(
         MassOptions(preset="xlm", mask_share=0.0, random_share=1.0),
         tiny,
         *[[3] * 12] * 20,
     )
-    assert made.source.cross_attention_mask is not None
-    assert torch.equal(made.source.cross_attention_mask, made.source.ids != 4)
-    assert not bool(made.source.cross_attention_mask.all())
+    assert batch.source.cross_attention_mask is not None
+    assert torch.equal(batch.source.cross_attention_mask, batch.source.ids != 4)
+    assert not bool(batch.source.cross_attention_mask.all())
 
 
 @pytest.mark.parametrize(
@@ -328,8 +333,8 @@ def test_a_mask_that_was_drawn_as_random_token_is_hidden_as_well(
 )  # fmt: skip
 def test_nothing_leaks_from_hidden_tokens(options: Any, framing: Framing) -> None:
     """Another word under an [M] changes its own label and what is written after it; the encoder and all steps up to it stay as they are."""
-    model = make().eval().requires_grad_(False)
-    before = batch(options, framing, WORDS)
+    model = make_model().eval().requires_grad_(False)
+    before = make_batch(options, framing, WORDS)
     states = read(model, before)
     assert before.target is not None
     for n, (label, place) in enumerate(
@@ -341,7 +346,7 @@ def test_nothing_leaks_from_hidden_tokens(options: Any, framing: Framing) -> Non
     ):
         if label == framing.vocab.eos:
             continue
-        after = batch(
+        after = make_batch(
             options, framing, [60 if word == label else word for word in WORDS]
         )
         assert torch.equal(after.source.ids, before.source.ids)
@@ -351,18 +356,20 @@ def test_nothing_leaks_from_hidden_tokens(options: Any, framing: Framing) -> Non
         assert torch.equal(read(model, after)[:, : place + 1], states[:, : place + 1])
 
 
-def read(model: Transformer, made: Batch) -> Tensor:
-    assert made.target is not None
-    return model.decode(made.target, model.encode(made.source))
+def read(model: Transformer, batch: Batch) -> Tensor:
+    assert batch.target is not None
+    return model.decode(batch.target, model.encode(batch.source))
 
 
 def test_a_masked_word_does_not_affect_a_masked_language_model(
     framing: Framing,
 ) -> None:
     options = MaskedLMOptions(leave_unmasked_prob=0.0, random_token_prob=0.0)
-    before = batch(options, framing, WORDS)
+    before = make_batch(options, framing, WORDS)
     hidden = before.labels["mlm"].ids.tolist()
-    after = batch(options, framing, [60 if word in hidden else word for word in WORDS])
+    after = make_batch(
+        options, framing, [60 if word in hidden else word for word in WORDS]
+    )
     assert torch.equal(after.source.ids, before.source.ids)
     assert set(after.labels["mlm"].ids.tolist()) == {60}
 
@@ -371,19 +378,17 @@ def test_a_masked_word_does_not_affect_a_masked_language_model(
 
 
 def losses(
-    options: Any, framing: Framing, model: Transformer, made: Batch
+    options: Any, framing: Framing, model: Transformer, batch: Batch
 ) -> tuple[list[float], list[Tensor]]:
     """The sums of every term, and the gradients of the first ones."""
-    terms = objective(options, framing)(model, made)
+    terms = make_objective(options, framing)(model, batch)
     parameters = list(model.parameters())
     gradients = torch.autograd.grad(
         sum((t.loss for t in terms.values()), torch.zeros(())),
         parameters,
         allow_unused=True,
     )
-    sums = [
-        float(x) for term in terms.values() for x in (term.loss.detach(), term.nll)
-    ]
+    sums = [float(x) for term in terms.values() for x in (term.loss.detach(), term.nll)]
     return sums, [
         g if g is not None else torch.zeros_like(p)
         for g, p in zip(gradients, parameters, strict=True)
@@ -394,7 +399,7 @@ def losses(
 def test_a_batch_is_the_sum_of_its_rows(
     options: Any, data: DataFolder, framing: Framing
 ) -> None:
-    model, collate = make(), batch_builder(options, framing, data)
+    model, collate = make_model(), batch_builder(options, framing, data)
     rows = np.array([5, 60, 31, 2, 9])
     sums, gradients = losses(options, framing, model, collate(rows, 2))
     parts = [
@@ -412,20 +417,20 @@ def test_a_batch_is_the_sum_of_its_rows(
 
 
 def test_label_smoothing_is_in_the_loss_and_not_in_the_report(framing: Framing) -> None:
-    model, made = (
-        make(),
-        batch(TranslateOptions(label_smoothing=0.2), framing, WORDS, WORDS[:4]),
+    model, batch = (
+        make_model(),
+        make_batch(TranslateOptions(label_smoothing=0.2), framing, WORDS, WORDS[:4]),
     )
     logits = (
-        model.logits(read(model, made))
+        model.logits(read(model, batch))
         .detach()
-        .flatten(0, 1)[made.labels["translate"].positions]
+        .flatten(0, 1)[batch.labels["translate"].positions]
         .double()
     )
-    term = objective(TranslateOptions(label_smoothing=0.2), framing)(model, made)[
+    term = make_objective(TranslateOptions(label_smoothing=0.2), framing)(model, batch)[
         "translate"
     ]
-    expected = made.labels["translate"].ids
+    expected = batch.labels["translate"].ids
     for actual, smoothing in ((term.loss.detach(), 0.2), (term.nll, 0.0)):
         assert float(actual) == pytest.approx(
             float(
@@ -441,7 +446,7 @@ def test_mass_of_everything_is_a_causal_language_model(
     data: DataFolder, framing: Framing
 ) -> None:
     """k = n, the end included: with an encoder that says nothing, the loss is that of the same decoder on its own (spec item 15)."""
-    model = make(norm="pre")
+    model = make_model(norm="pre")
     with torch.no_grad():
         for layer in model.decoder.layers:  # type: ignore[union-attr]
             layer.cross_attention.out["shared"].weight.zero_()  # type: ignore[index, operator, union-attr]
@@ -464,8 +469,8 @@ def test_mass_of_everything_is_a_causal_language_model(
         masked.target.ids, causal.source.ids
     )
     found = (
-        objective(whole, framing)(model, masked)["mass"],
-        objective(CausalLMOptions(), framing)(model, causal)["clm"],
+        make_objective(whole, framing)(model, masked)["mass"],
+        make_objective(CausalLMOptions(), framing)(model, causal)["clm"],
     )
     assert masked.counts["mass"] == causal.counts["clm"]
     assert float(found[0].nll) == pytest.approx(float(found[1].nll), rel=1e-6)
@@ -481,12 +486,12 @@ def test_mass_of_one_token_is_a_masked_language_model_with_one_mask(
     )
     found = []
     for options, term in ((one, "mass"), (few, "mlm")):
-        made = batch(options, framing, *[WORDS] * 200)
+        batch = make_batch(options, framing, *[WORDS] * 200)
         found.append(
             set(
                 zip(
-                    map(tuple, made.source.ids.tolist()),
-                    made.labels[term].ids.tolist(),
+                    map(tuple, batch.source.ids.tolist()),
+                    batch.labels[term].ids.tolist(),
                     strict=True,
                 )
             )
@@ -498,9 +503,12 @@ def test_mass_of_one_token_is_a_masked_language_model_with_one_mask(
 def test_an_encoder_of_only_masks_knows_only_the_length(
     framing: Framing,
 ) -> None:
-    whole, model = MassOptions(k=1.0, mask_eos=True, k_of="sequence", **PLAIN), make()
+    whole, model = (
+        MassOptions(k=1.0, mask_eos=True, k_of="sequence", **PLAIN),
+        make_model(),
+    )
     these, those, longer = (
-        model.encode(batch(whole, framing, line).source).hidden
+        model.encode(make_batch(whole, framing, line).source).hidden
         for line in (WORDS[:6], WORDS[6:], WORDS[:7])
     )
     assert torch.equal(these, those)
@@ -510,9 +518,9 @@ def test_an_encoder_of_only_masks_knows_only_the_length(
 def test_text_without_a_target_has_a_loss_of_0(framing: Framing) -> None:
     """A window of six tokens is too short for 15% of it."""
     options = MassOptions(preset="summarization")
-    made = batch(options, framing, WORDS[:6], WORDS[:2])
-    sums, gradients = losses(options, framing, make(), made)
-    assert made.counts == {"mass": 0.0}
+    batch = make_batch(options, framing, WORDS[:6], WORDS[:2])
+    sums, gradients = losses(options, framing, make_model(), batch)
+    assert batch.counts == {"mass": 0.0}
     assert sums == [0.0, 0.0] and not any(bool(g.any()) for g in gradients)
 
 
@@ -660,11 +668,11 @@ def test_mlm_chooses_at_least_one_word_and_never_a_special(
     data: DataFolder, framing: Framing
 ) -> None:
     for row in range(60):
-        made = batch_builder(
+        batch = batch_builder(
             MaskedLMOptions(mask_prob=0.01), replace(framing, source_bos=True), data
         )(np.array([row]), 0)
-        assert made.counts == {"mlm": 1.0}
-        assert not set(made.labels["mlm"].ids.tolist()) & framing.vocab.special_ids
+        assert batch.counts == {"mlm": 1.0}
+        assert not set(batch.labels["mlm"].ids.tolist()) & framing.vocab.special_ids
 
 
 def test_noise_is_fresh_every_epoch_and_the_same_in_every_batch(
@@ -691,14 +699,14 @@ def test_noise_is_fresh_every_epoch_and_the_same_in_every_batch(
 def test_translation_blanks_words_of_either_side_in_training_only(
     data: DataFolder, framing: Framing
 ) -> None:
-    options, model = TranslateOptions(source_blank=0.3, target_blank=0.6), make()
-    taught, rows = objective(options, framing), np.arange(200)
+    options, model = TranslateOptions(source_blank=0.3, target_blank=0.6), make_model()
+    taught, rows = make_objective(options, framing), np.arange(200)
     given = batch_builder(options, framing, data)(rows, 0)
-    made = taught.prepare(model, given)
-    assert given.target is not None and made.target is not None
+    batch = taught.prepare(model, given)
+    assert given.target is not None and batch.target is not None
     for before, after, share in (
-        (given.source, made.source, 0.3),
-        (given.target, made.target, 0.6),
+        (given.source, batch.source, 0.3),
+        (given.target, batch.target, 0.6),
     ):
         changed = before.ids != after.ids
         assert bool((after.ids[changed] == framing.vocab.mask).all())
@@ -710,20 +718,20 @@ def test_translation_blanks_words_of_either_side_in_training_only(
     # What is replaced on one side says nothing about the other.
     width = min(given.source.ids.shape[1], given.target.ids.shape[1])
     specials = torch.tensor(sorted(framing.vocab.special_ids))
-    sides = [(given.source, made.source), (given.target, made.target)]
+    sides = [(given.source, batch.source), (given.target, batch.target)]
     words = [~torch.isin(before.ids[:, :width], specials) for before, _ in sides]
     blank = [(after.ids == framing.vocab.mask)[:, :width] for _, after in sides]
     places = words[0] & words[1]
     both = float((blank[0] & blank[1] & places).sum() / places.sum())
     spread = (0.18 * 0.82 / float(places.sum())) ** 0.5
     assert both == pytest.approx(0.3 * 0.6, abs=4 * spread)
-    assert torch.equal(made.labels["translate"].ids, given.labels["translate"].ids)
+    assert torch.equal(batch.labels["translate"].ids, given.labels["translate"].ids)
     alone = taught.prepare(model, batch_builder(options, framing, data)(rows[9:10], 0))
     assert (
         alone.source.ids[0].tolist()
-        == made.source.ids[9, : int(made.source.lengths[9])].tolist()
+        == batch.source.ids[9, : int(batch.source.lengths[9])].tolist()
     )
     again = taught.prepare(model, batch_builder(options, framing, data)(rows, 1))
-    assert not torch.equal(again.source.ids, made.source.ids)
+    assert not torch.equal(again.source.ids, batch.source.ids)
     taught.eval()
     assert taught.prepare(model, given) is given

@@ -54,24 +54,26 @@ TERMS = {
 }  # fmt: skip
 
 
-def objective(name: str, framing: Framing = FRAMING, **options: Any) -> Objective:
+def make_objective(name: str, framing: Framing = FRAMING, **options: Any) -> Objective:
     torch.manual_seed(4)
     schema = OBJECTIVES.load(name)
     config: Any = from_dict(schema, {"name": name, **options})
     model = ModelConfig(**(SHAPE | STACKS[config.stacks]))
     cls: Any = objective_class(name)
-    made: Objective = cls(
+    objective: Objective = cls(
         config,
         ObjectiveContext(
             framing, model, "en-de" if config.input_kind.has_direction else "en"
         ),
     )
-    return made
+    return objective
 
 
-def make(made: Objective, size: int = VOCAB.size, **options: Any) -> Transformer:
+def make_model(
+    objective: Objective, size: int = VOCAB.size, **options: Any
+) -> Transformer:
     torch.manual_seed(3)
-    return Transformer(replace(made.context.model, **options), size, ("de", "en"))
+    return Transformer(replace(objective.context.model, **options), size, ("de", "en"))
 
 
 def pair(a: Sequence[int], b: Sequence[int], label: int = 0, row: int = 0) -> Example:
@@ -94,8 +96,8 @@ def rngs(n: int, seed: int = 1) -> list[np.random.Generator]:
     return [example_generator(seed, "stream", 0, row) for row in range(n)]
 
 
-def batch(made: Objective, *lengths: tuple[int, int]) -> Batch:
-    return made.collator()(
+def make_batch(objective: Objective, *lengths: tuple[int, int]) -> Batch:
+    return objective.collator()(
         [
             pair(words(i, a), words(99 + i, b), i % 2, i)
             for i, (a, b) in enumerate(lengths)
@@ -128,7 +130,7 @@ def batch(made: Objective, *lengths: tuple[int, int]) -> Batch:
 def test_loss_terms_have_the_published_weights(
     name: str, weights: dict[str, float]
 ) -> None:
-    assert dict(objective(name).weights) == weights
+    assert dict(make_objective(name).weights) == weights
 
 
 @pytest.mark.parametrize(
@@ -139,17 +141,17 @@ def test_the_use_of_a_source_is_measured_where_a_decoder_predicts_from_one(
     name: str,
 ) -> None:
     reads = name in ("mass", "denoise", "translate", "backtranslate")
-    assert objective(name).predicts_from_source is reads
+    assert make_objective(name).predicts_from_source is reads
 
 
 # -- batches -------------------------------------------------------------------------------------------------------------------------------
 
 
 def test_a_pair_is_framed_as_published() -> None:
-    made = add_special_tokens(pair([10, 11], [12, 13]), FRAMING)
-    assert made.ids.tolist() == [5, 10, 11, 6, 12, 13, 6]
-    assert made.segments.tolist() == [0, 0, 0, 0, 1, 1, 1]
-    assert made.is_text.tolist() == [False, True, True, False, True, True, False]
+    framed = add_special_tokens(pair([10, 11], [12, 13]), FRAMING)
+    assert framed.ids.tolist() == [5, 10, 11, 6, 12, 13, 6]
+    assert framed.segments.tolist() == [0, 0, 0, 0, 1, 1, 1]
+    assert framed.is_text.tolist() == [False, True, True, False, True, True, False]
     alone = add_special_tokens(pair([10, 11], []), FRAMING)
     assert (alone.ids.tolist(), alone.segments.tolist()) == (
         [5, 10, 11, 6],
@@ -163,24 +165,24 @@ def test_an_exchanged_pair_is_framed_as_it_is_shown() -> None:
     column = Text([[2, 2]] * 20)
     column.rows = [np.array([a, b]), np.array([c, d])] * 20
     view = pairs(column, "sop", short_prob=0.0)
-    made = objective("albert", leave_unmasked_prob=1.0, random_token_prob=0.0)
-    found = made.collator()([view[row] for row in range(20)], rngs(20))
+    objective = make_objective("albert", leave_unmasked_prob=1.0, random_token_prob=0.0)
+    batch = objective.collator()([view[row] for row in range(20)], rngs(20))
     assert (
-        found.source.segments is not None
-        and found.source.segments.tolist() == [[0, 0, 0, 0, 1, 1, 1]] * 20
+        batch.source.segments is not None
+        and batch.source.segments.tolist() == [[0, 0, 0, 0, 1, 1, 1]] * 20
     )
     shown = {0: [5, a, b, 6, c, d, 6], 1: [5, c, d, 6, a, b, 6]}
-    assert found.source.ids.tolist() == [
-        shown[label] for label in found.labels["sop"].ids.tolist()
+    assert batch.source.ids.tolist() == [
+        shown[label] for label in batch.labels["sop"].ids.tolist()
     ]
-    assert set(found.labels["sop"].ids.tolist()) == {0, 1}
+    assert set(batch.labels["sop"].ids.tolist()) == {0, 1}
 
 
 @pytest.mark.parametrize("name", ["bert", "albert"])
 def test_special_symbols_are_never_predicted(name: str) -> None:
-    made = objective(name)
+    objective = make_objective(name)
     for seed in range(20):
-        expected = made.collator()(
+        expected = objective.collator()(
             [pair(words(seed, 9), words(seed + 1, 7), 1, seed)], rngs(1)
         )
         assert expected.counts[(name == "bert" and "nsp") or "sop"] == 1.0
@@ -188,21 +190,21 @@ def test_special_symbols_are_never_predicted(name: str) -> None:
 
 
 def test_roberta_begins_a_block_with_the_start_symbol() -> None:
-    made = objective(
+    objective = make_objective(
         "roberta", mask_prob=0.01, leave_unmasked_prob=1.0, random_token_prob=0.0
     )
     block = Example(0, (np.array([10, 11, 2, 12, 2]), np.ones(5, np.int64)))
-    found = made.collator()([block], rngs(1))
-    assert found.source.ids.tolist() == [[1, 10, 11, 2, 12, 2]]
-    assert found.source.segments is None
+    batch = objective.collator()([block], rngs(1))
+    assert batch.source.ids.tolist() == [[1, 10, 11, 2, 12, 2]]
+    assert batch.source.segments is None
 
 
 def test_electra_keeps_the_originals_beside_what_the_generator_reads() -> None:
-    made = objective("electra", mask_prob=0.4, mask_keep=0.5)
-    found = batch(made, (12, 9), (5, 0))
-    real, slots = found.labels["real"], found.labels["mlm"]
-    shown = found.source.ids.flatten()
-    assert found.counts == {"mlm": float(len(slots.ids)), "rtd": 24.0 + 7.0}
+    objective = make_objective("electra", mask_prob=0.4, mask_keep=0.5)
+    batch = make_batch(objective, (12, 9), (5, 0))
+    real, slots = batch.labels["real"], batch.labels["mlm"]
+    shown = batch.source.ids.flatten()
+    assert batch.counts == {"mlm": float(len(slots.ids)), "rtd": 24.0 + 7.0}
     original = shown.clone().index_copy(0, real.positions, real.ids)
     assert torch.equal(original[slots.positions], slots.ids)
     changed = torch.nonzero(shown != original)[:, 0]
@@ -211,7 +213,7 @@ def test_electra_keeps_the_originals_beside_what_the_generator_reads() -> None:
 
 
 def test_a_text_window_is_predicted_from_its_start() -> None:
-    found = objective("gpt").collator()(
+    found = make_objective("gpt").collator()(
         [Example(0, (np.array([10, 11, 2, 12]),))], rngs(1)
     )
     assert found.source.ids.tolist() == [[1, 10, 11, 2]]
@@ -219,44 +221,46 @@ def test_a_text_window_is_predicted_from_its_start() -> None:
 
 
 def test_windows_may_be_as_long_as_there_are_positions(toy: Path) -> None:
-    made = objective("gpt", tokens_per_sample=32)
-    view: Any = made.dataset(DataFolder.open(toy), "train")[0]
+    objective = make_objective("gpt", tokens_per_sample=32)
+    view: Any = objective.dataset(DataFolder.open(toy), "train")[0]
     assert view.sizes(0, 1).tolist() == [[32]]
-    assert made.collator()([view[0]], rngs(1)).source.ids.shape == (1, 32)
+    assert objective.collator()([view[0]], rngs(1)).source.ids.shape == (1, 32)
 
 
 def test_both_sides_of_a_translation_count_from_0_in_their_own_language() -> None:
-    made = objective("tlm", mask_prob=0.3)
-    found = made.collator()([Example(0, (np.array([10, 11]), np.array([12])))], rngs(1))
-    assert found.source.positions is not None and found.source.language is not None
-    assert found.source.positions.tolist() == [[0, 1, 2, 3, 0, 1, 2]]
-    assert found.source.language.tolist() == [[1, 1, 1, 1, 0, 0, 0]]
-    model = make(made)
-    once = replace(found.source, language=torch.tensor([1]))
-    assert not torch.equal(model.read(found.source), model.read(once))
+    objective = make_objective("tlm", mask_prob=0.3)
+    batch = objective.collator()(
+        [Example(0, (np.array([10, 11]), np.array([12])))], rngs(1)
+    )
+    assert batch.source.positions is not None and batch.source.language is not None
+    assert batch.source.positions.tolist() == [[0, 1, 2, 3, 0, 1, 2]]
+    assert batch.source.language.tolist() == [[1, 1, 1, 1, 0, 0, 0]]
+    model = make_model(objective)
+    once = replace(batch.source, language=torch.tensor([1]))
+    assert not torch.equal(model.read(batch.source), model.read(once))
     assert torch.allclose(
-        model.read(replace(found.source, language=torch.full((1, 7), 1))),
+        model.read(replace(batch.source, language=torch.full((1, 7), 1))),
         model.read(once),
     )
 
 
 def test_the_encoder_predicts_masks_and_the_decoder_predicts_without_it() -> None:
-    made = objective("bert+lm")
-    found = made.collator()([Example(0, (np.array(words(1, 9)),))], rngs(1))
-    model = make(made)
-    terms = made(model, found)
+    objective = make_objective("bert+lm")
+    batch = objective.collator()([Example(0, (np.array(words(1, 9)),))], rngs(1))
+    model = make_model(objective)
+    terms = objective(model, batch)
     torch.autograd.backward(terms["clm"].loss)
     assert all(
         p.grad is None for n, p in model.named_parameters() if n.startswith("encoder")
     )
     assert all(p.grad is None for n, p in model.named_parameters() if "cross" in n)
-    assert found.target is not None and found.target.ids[0, 0] == VOCAB.bos
+    assert batch.target is not None and batch.target.ids[0, 0] == VOCAB.bos
 
 
 @pytest.mark.parametrize("name", ["bert", "albert", "electra", "unilm", "s2s"])
 def test_objectives_without_a_place_for_language_tags_refuse_them(name: str) -> None:
     with pytest.raises(MasscliError, match=f"^{name} cannot read language tags$"):
-        objective(name, replace(FRAMING, language_tag=True))
+        make_objective(name, replace(FRAMING, language_tag=True))
 
 
 # -- sizes of what belongs to the objective ------------------------------------------------------------------------------------------------
@@ -298,10 +302,11 @@ def test_electra_has_as_many_parameters_as_published(
 
 
 def test_the_head_of_pairs_is_the_objectives() -> None:
-    assert count_parameters(objective("bert")) == 2 * 16 + 2
-    assert count_parameters(objective("roberta")) == 0
+    assert count_parameters(make_objective("bert")) == 2 * 16 + 2
+    assert count_parameters(make_objective("roberta")) == 0
     assert (
-        count_parameters(objective("roberta", input_form="sentence-pair")) == 2 * 16 + 2
+        count_parameters(make_objective("roberta", input_form="sentence-pair"))
+        == 2 * 16 + 2
     )
 
 
@@ -315,11 +320,11 @@ def test_the_generator_is_narrower() -> None:
     ):
         model = replace(resolve({"arch": arch}, "encoder"), languages="none")
         with torch.device("meta"):
-            made = Electra(
+            objective = Electra(
                 from_dict(ElectraOptions, {"name": "electra"}),
                 ObjectiveContext(Framing(VOCAB, False, False, ()), model, "en"),
             )
-        assert made.generator.width == width
+        assert objective.generator.width == width
     assert (
         count_parameters(
             Generator(
@@ -337,12 +342,16 @@ def test_the_generator_is_narrower() -> None:
 
 @pytest.mark.parametrize("name", ["bert", "albert", "electra", "unilm"])
 def test_initial_losses_are_those_of_a_uniform_guess(name: str) -> None:
-    made = objective(name, **({"mask_prob": 0.3} if name == "electra" else {}))
-    model = make(made, init="bert", scale_embedding=False, norm_embedding=True)
-    found = batch(made, (20, 18), (15, 15), (20, 20))
+    objective = make_objective(
+        name, **({"mask_prob": 0.3} if name == "electra" else {})
+    )
+    model = make_model(
+        objective, init="bert", scale_embedding=False, norm_embedding=True
+    )
+    batch = make_batch(objective, (20, 18), (15, 15), (20, 20))
     per_target = {
-        term: float(t.nll) / found.counts[term]
-        for term, t in made(model, found).items()
+        term: float(t.nll) / batch.counts[term]
+        for term, t in objective(model, batch).items()
     }
     assert set(per_target) == TERMS[name]
     for term, value in per_target.items():
@@ -352,18 +361,18 @@ def test_initial_losses_are_those_of_a_uniform_guess(name: str) -> None:
 
 
 def test_the_generator_gets_no_gradient_from_the_discriminator() -> None:
-    made = objective("electra", mask_prob=0.3)
-    model = make(made)
-    terms = made(model, batch(made, (20, 18)))
+    objective = make_objective("electra", mask_prob=0.3)
+    model = make_model(objective)
+    terms = objective(model, make_batch(objective, (20, 18)))
     torch.autograd.backward(terms["rtd"].loss, retain_graph=True)
-    assert isinstance(made, Electra)
-    assert all(p.grad is None for p in made.generator.parameters())
+    assert isinstance(objective, Electra)
+    assert all(p.grad is None for p in objective.generator.parameters())
     table = model.token_embeddings["shared"]
     assert table.grad is not None
     alone = table.grad.clone()
     torch.autograd.backward(terms["mlm"].loss)
     assert not torch.equal(alone, table.grad)
-    assert all(p.grad is not None for p in made.generator.parameters())
+    assert all(p.grad is not None for p in objective.generator.parameters())
 
 
 def test_the_discriminator_has_the_models_non_linearity() -> None:
@@ -374,17 +383,17 @@ def test_the_discriminator_has_the_models_non_linearity() -> None:
         ("gelu", -0.5 * (1 + math.erf(-(0.5**0.5)))),
         ("gelu_tanh", tanh),
     ):
-        made: Any = Electra(
+        objective: Any = Electra(
             options,
             ObjectiveContext(
                 FRAMING, from_dict(ModelConfig, {"activation": activation}), "en"
             ),
         )
-        for parameter in made.detector.parameters():
+        for parameter in objective.detector.parameters():
             torch.nn.init.constant_(parameter, 0.0)
-        torch.nn.init.constant_(made.detector.dense.bias, -1.0)
-        torch.nn.init.constant_(made.detector.out.weight, 1 / 128)
-        assert made.detector(torch.ones(1, 128)).item() == pytest.approx(
+        torch.nn.init.constant_(objective.detector.dense.bias, -1.0)
+        torch.nn.init.constant_(objective.detector.out.weight, 1 / 128)
+        assert objective.detector(torch.ones(1, 128)).item() == pytest.approx(
             expected, abs=1e-6
         )
 
@@ -392,25 +401,27 @@ def test_the_discriminator_has_the_models_non_linearity() -> None:
 def test_a_correct_sample_counts_as_original(monkeypatch: pytest.MonkeyPatch) -> None:
     """The worked example: [CLS] the chef cooked [SEP], slots 1 and 3, samples `the` and `ate`."""
     the, chef, cooked, ate = 20, 21, 22, 23
-    made = objective("electra", mask_keep=0.0)
-    assert isinstance(made, Electra) and made.detector is not None
+    objective = make_objective("electra", mask_keep=0.0)
+    assert isinstance(objective, Electra) and objective.detector is not None
     monkeypatch.setattr(
         electra_objective, "choose_positions", lambda *args: np.array([1, 3])
     )
     monkeypatch.setattr(
-        made, "_sample", lambda states, table, batch: torch.tensor([the, ate])
+        objective, "_sample", lambda states, table, batch: torch.tensor([the, ate])
     )
-    actual = made.collator()([pair([the, chef, cooked], [])], rngs(1))
+    actual = objective.collator()([pair([the, chef, cooked], [])], rngs(1))
     assert actual.source.ids.tolist() == [
         [VOCAB.cls, VOCAB.mask, chef, VOCAB.mask, VOCAB.sep]
     ]
     assert actual.labels["mlm"].ids.tolist() == [the, cooked]
-    model, read, judged = make(made), [], []
+    model, read, judged = make_model(objective), [], []
     model.embeddings["encoder"].register_forward_hook(
         lambda module, inputs, out: read.append(inputs[0].ids.tolist())
     )
-    made.detector.register_forward_hook(lambda module, inputs, out: judged.append(out))
-    loss = made(model, actual)["rtd"].nll
+    objective.detector.register_forward_hook(
+        lambda module, inputs, out: judged.append(out)
+    )
+    loss = objective(model, actual)["rtd"].nll
     assert read == [
         actual.source.ids.tolist(),
         [[VOCAB.cls, the, chef, ate, VOCAB.sep]],
@@ -423,53 +434,59 @@ def test_a_correct_sample_counts_as_original(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("variant", ["electra-15", "replace-mlm", "all-tokens-mlm"])
 def test_the_ablations_of_electra_have_gradients_everywhere(variant: str) -> None:
-    made = objective("electra", variant=variant, mask_prob=0.3)
-    model = make(made)
-    found = batch(made, (20, 18), (4, 0))
-    terms = made(model, found)
-    assert set(terms) == set(made.weights) == set(found.counts)
+    objective = make_objective("electra", variant=variant, mask_prob=0.3)
+    model = make_model(objective)
+    batch = make_batch(objective, (20, 18), (4, 0))
+    terms = objective(model, batch)
+    assert set(terms) == set(objective.weights) == set(batch.counts)
     torch.autograd.backward(torch.stack([t.loss for t in terms.values()]).sum())
-    assert all(p.grad is not None for p in made.parameters())
+    assert all(p.grad is not None for p in objective.parameters())
 
 
 def test_each_stage_of_two_has_the_loss_of_what_learns_in_it() -> None:
-    made = objective("electra", variant="two-stage", generator_updates=1)
-    model = make(made)
-    both = batch(made, (9, 8), (7, 6))
-    for handed, term in ((False, "mlm"), (True, made.model_term)):
-        made.get_buffer("handed").fill_(handed)
-        assert set(made.train().prepare(model, both).counts) == {term}
-        assert set(made(model, made.prepare(model, both))) == {term}
+    objective = make_objective("electra", variant="two-stage", generator_updates=1)
+    model = make_model(objective)
+    both = make_batch(objective, (9, 8), (7, 6))
+    for handed, term in ((False, "mlm"), (True, objective.model_term)):
+        objective.get_buffer("handed").fill_(handed)
+        assert set(objective.train().prepare(model, both).counts) == {term}
+        assert set(objective(model, objective.prepare(model, both))) == {term}
         # Both are measured in validation.
-        measured = made.eval().prepare(model, both)
-        assert set(made(model, measured)) == {"mlm", made.model_term}
+        measured = objective.eval().prepare(model, both)
+        assert set(objective(model, measured)) == {"mlm", objective.model_term}
 
 
 def test_predictions_for_all_tokens_mix_copying_and_predicting() -> None:
-    made = objective("electra", variant="all-tokens-mlm")
+    objective = make_objective("electra", variant="all-tokens-mlm")
     assert (
-        isinstance(made, Electra) and made.gate is not None and made.output is not None
+        isinstance(objective, Electra)
+        and objective.gate is not None
+        and objective.output is not None
     )
-    model = make(made)
+    model = make_model(objective)
     hidden, shown, labels = (
         torch.randn(5, 16),
         torch.tensor([10, 11, 12, 13, 14]),
         torch.tensor([10, 11, 20, 13, 21]),
     )
     table = model.token_embedding("encoder")
-    gate = torch.sigmoid(made.gate(hidden)[:, 0])
-    p = (1 - gate) * made.output.logits(hidden, table).softmax(-1)[
+    gate = torch.sigmoid(objective.gate(hidden)[:, 0])
+    p = (1 - gate) * objective.output.logits(hidden, table).softmax(-1)[
         torch.arange(5), labels
     ] + gate * (shown == labels)
     assert torch.allclose(
-        made._copy_loss(hidden, shown, labels, table).loss, -p.log().sum(), atol=1e-5
+        objective._copy_loss(hidden, shown, labels, table).loss,
+        -p.log().sum(),
+        atol=1e-5,
     )
 
 
 def test_validation_draws_the_same_samples_each_time() -> None:
-    made = objective("electra", mask_prob=0.3).eval()
-    model, found = make(made), batch(made, (20, 18))
-    assert torch.equal(made(model, found)["rtd"].nll, made(model, found)["rtd"].nll)
+    objective = make_objective("electra", mask_prob=0.3).eval()
+    model, batch = make_model(objective), make_batch(objective, (20, 18))
+    assert torch.equal(
+        objective(model, batch)["rtd"].nll, objective(model, batch)["rtd"].nll
+    )
 
 
 # -- rows of a batch -----------------------------------------------------------------------------------------------------------------------
@@ -492,11 +509,11 @@ def ragged(name: str) -> list[Example]:
 
 
 def taught(
-    made: Objective, model: Transformer, found: Batch
+    objective: Objective, model: Transformer, batch: Batch
 ) -> tuple[dict[str, float], list[Tensor]]:
     """The sum of every term, and the gradients of their total."""
-    terms = made(model, found)
-    parameters = [*model.parameters(), *made.parameters()]
+    terms = objective(model, batch)
+    parameters = [*model.parameters(), *objective.parameters()]
     gradients = torch.autograd.grad(
         torch.stack([t.loss for t in terms.values()]).sum(),
         parameters,
@@ -512,12 +529,12 @@ def taught(
 def test_a_batch_is_the_sum_of_its_rows_whatever_stands_in_its_padding(
     name: str,
 ) -> None:
-    made, rows = objective(name, **OPTIONS[name]), ragged(name)
-    model, collate = make(made), made.collator()
+    objective, rows = make_objective(name, **OPTIONS[name]), ragged(name)
+    model, collate = make_model(objective), objective.collator()
     whole = collate(rows, rngs(4))
-    sums, gradients = taught(made, model, whole)
+    sums, gradients = taught(objective, model, whole)
     parts = [
-        taught(made, model, collate(rows[n : n + 1], rngs(4)[n : n + 1]))
+        taught(objective, model, collate(rows[n : n + 1], rngs(4)[n : n + 1]))
         for n in range(4)
     ]
     assert sums == pytest.approx(
@@ -532,7 +549,7 @@ def test_a_batch_is_the_sum_of_its_rows_whatever_stands_in_its_padding(
             padding = torch.arange(block.ids.shape[1]) >= block.lengths[:, None]
             junk = replace(block, ids=torch.where(padding, 33, block.ids))
             assert padding.any()
-            assert taught(made, model, replace(whole, **{side: junk}))[
+            assert taught(objective, model, replace(whole, **{side: junk}))[
                 0
             ] == pytest.approx(sums, rel=1e-6)
 
@@ -628,10 +645,10 @@ def test_collations_do_not_depend_on_what_else_is_in_the_batch(toy: Path) -> Non
     data = DataFolder.open(toy)
     framing = Framing(data.vocab, False, False, ("de", "en"))
     for name, options in RUNS:
-        made = objective(
+        objective = make_objective(
             **{"framing": framing, **streams(name, options)["one"]["objective"]}
         )
-        batch_builder = BatchBuilder("one", *made.dataset(data, "train"), 1)
+        batch_builder = BatchBuilder("one", *objective.dataset(data, "train"), 1)
         rows = np.arange(5) if len(batch_builder.dataset) > 5 else np.arange(2)
         together, alone = batch_builder(rows, 1), batch_builder(rows[1:2], 1)
         n = int(alone.source.lengths[0])
@@ -641,17 +658,17 @@ def test_collations_do_not_depend_on_what_else_is_in_the_batch(toy: Path) -> Non
 @pytest.mark.parametrize("label", [0, 1])
 def test_pairs_with_only_one_label_are_reported(label: int) -> None:
     column = Text([[5, 5]])
-    made = objective("albert")
+    objective = make_objective("albert")
     for seed in range(20):
         dataset = segment_pairs(column, "sop", max_length=40, seed=seed)
-        found = made.data_warnings(dataset)
+        found = objective.data_warnings(dataset)
         if dataset[0].fields[2].tolist() == [label]:
             assert len(found) == 1 and found[0].startswith("all pairs have the same")
             break
     else:
         pytest.fail("no seed has this label")
     both = segment_pairs(Text([[5, 5]] * 30), "sop", max_length=40)
-    assert made.data_warnings(both) == []
+    assert objective.data_warnings(both) == []
 
 
 @pytest.mark.parametrize(
@@ -742,8 +759,8 @@ def test_no_batch_is_larger_than_max_tokens(
         resolve({**SHAPE, "arch": "tiny"}),
         stream["dataset"],
     )
-    made = objective_class(name)(config, context)  # type: ignore[call-arg]
-    dataset, collator = made.dataset(data, "train")
+    objective = objective_class(name)(config, context)  # type: ignore[call-arg]
+    dataset, collator = objective.dataset(data, "train")
     builder = BatchBuilder("one", dataset, collator, 1)
     sampler = BatchSampler(
         len(dataset),
@@ -751,7 +768,7 @@ def test_no_batch_is_larger_than_max_tokens(
         BatchLimits(90),
         1,
         "one",
-        batch_lengths=made.batch_lengths,
+        batch_lengths=objective.batch_lengths,
     )
     sizes = []
     for numbers in sampler.epoch()[:40]:

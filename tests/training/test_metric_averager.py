@@ -13,15 +13,15 @@ from masscli.training.metric_averager import MetricAverager
 
 
 def averager(*lengths: int) -> MetricAverager:
-    made = MetricAverager(1, torch.device("cpu"))
+    averager = MetricAverager(1, torch.device("cpu"))
     if lengths:
         ids = torch.zeros(len(lengths), max(lengths), dtype=torch.int64)
         batch = Batch(
             Tokens(ids, torch.tensor(lengths)), None, {}, {}, torch.zeros(len(lengths))
         )
         planned = PlannedBatch(0, 0, "one", 0, np.zeros(1, np.int64), None)  # type: ignore[arg-type]
-        made.add(torch.zeros(1), torch.zeros(1), [PreparedBatch(planned, batch)])
-    return made
+        averager.add(torch.zeros(1), torch.zeros(1), [PreparedBatch(planned, batch)])
+    return averager
 
 
 def test_without_batches_there_is_no_padding() -> None:

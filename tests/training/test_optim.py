@@ -529,9 +529,9 @@ def test_adafactor_is_that_of_transformers() -> None:
 
 @pytest.mark.parametrize("name", ["adafactor", "adamw_bert", "lamb", "adam_openai"])
 def test_a_closure_is_not_ignored(name: str) -> None:
-    made = make_optimizer(
+    optimizer = make_optimizer(
         replace(OptimConfig(), optimizer=name, lr=0.1),
         [("encoder.norm.weight", torch.nn.Parameter(torch.ones(2)))],
     )
     with pytest.raises(TypeError):
-        made.step(lambda: 0.0)
+        optimizer.step(lambda: 0.0)

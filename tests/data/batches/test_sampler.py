@@ -31,7 +31,7 @@ from masscli.objectives.translate.options import TranslateOptions
 SIZES = np.random.default_rng(1).integers(3, 40, (1000, 2))
 
 
-def make(
+def make_sampler(
     limits: BatchLimits = BatchLimits(200),
     rows: int = 1000,
     seed: int = 1,
@@ -42,11 +42,11 @@ def make(
     )
 
 
-def epoch(made: BatchSampler, number: int) -> list[list[int]]:
+def epoch(sampler: BatchSampler, number: int) -> list[list[int]]:
     """All batches of an epoch, walked through from its beginning."""
     found, position = [], Position(epoch=number)
     while True:
-        rows, position = made.at(position)
+        rows, position = sampler.at(position)
         if position.epoch > number:
             return found
         found.append(rows.tolist())
@@ -63,9 +63,11 @@ def windows(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_every_row_comes_exactly_once_an_epoch(windows: bool) -> None:
     for number in (0, 1, 7):
-        assert sorted(itertools.chain(*epoch(make(), number))) == list(range(1000))
+        assert sorted(itertools.chain(*epoch(make_sampler(), number))) == list(
+            range(1000)
+        )
     assert sorted(
-        itertools.chain(*(b.tolist() for b in make(shuffle=False).epoch()))
+        itertools.chain(*(b.tolist() for b in make_sampler(shuffle=False).epoch()))
     ) == list(range(1000))
 
 
@@ -76,7 +78,7 @@ def test_every_row_comes_exactly_once_an_epoch(windows: bool) -> None:
 def test_batches_keep_to_the_budget_and_fill_it(
     limits: BatchLimits, windows: bool
 ) -> None:
-    batches = epoch(make(limits), 0)
+    batches = epoch(make_sampler(limits), 0)
     areas = [len(b) * int(SIZES[b].max()) for b in batches]
     assert max(areas) <= limits.max_tokens
     assert max(map(len, batches)) <= (limits.batch_size or 1000)
@@ -89,11 +91,11 @@ def test_batches_keep_to_the_budget_and_fill_it(
 
 
 def test_the_order_is_a_function_of_seed_and_epoch(windows: bool) -> None:
-    made = make()
-    later = [epoch(made, 2), epoch(made, 0), epoch(made, 2)]
-    assert later[0] == later[2] == epoch(make(), 2)
-    assert later[1] == epoch(make(), 0)
-    assert later[0] != later[1] != epoch(make(seed=2), 0)
+    sampler = make_sampler()
+    later = [epoch(sampler, 2), epoch(sampler, 0), epoch(sampler, 2)]
+    assert later[0] == later[2] == epoch(make_sampler(), 2)
+    assert later[1] == epoch(make_sampler(), 0)
+    assert later[0] != later[1] != epoch(make_sampler(seed=2), 0)
     assert later[1] != sorted(
         later[1], key=lambda b: SIZES[b].max()
     )  # short and long come mixed
@@ -102,24 +104,24 @@ def test_the_order_is_a_function_of_seed_and_epoch(windows: bool) -> None:
 def test_the_order_can_be_entered_at_any_position(windows: bool) -> None:
     """From every tenth position on, the next batches are those of an unbroken walk."""
     position, walk = Position(), []
-    made = make()
+    sampler = make_sampler()
     for _ in range(400):
-        rows, after = made.at(position)
+        rows, after = sampler.at(position)
         walk.append((position, rows.tolist()))
         position = after
     assert walk[-1][0].epoch >= 1
     for start in range(0, 390, 10):
-        fresh, position = make(), walk[start][0]
+        fresh, position = make_sampler(), walk[start][0]
         for _, expected in walk[start : start + 10]:
             rows, position = fresh.at(position)
             assert rows.tolist() == expected
 
 
 def test_rows_that_are_too_long_are_left_out_and_counted(windows: bool) -> None:
-    made = make(BatchLimits(200, None, (30, 20)))
+    sampler = make_sampler(BatchLimits(200, None, (30, 20)))
     fits = (SIZES[:, 0] <= 30) & (SIZES[:, 1] <= 20)
-    assert made.skipped == 1000 - int(fits.sum())
-    assert sorted(itertools.chain(*epoch(made, 3))) == np.flatnonzero(fits).tolist()
+    assert sampler.skipped == 1000 - int(fits.sum())
+    assert sorted(itertools.chain(*epoch(sampler, 3))) == np.flatnonzero(fits).tolist()
 
 
 def test_a_window_without_any_row_is_skipped(
@@ -137,18 +139,18 @@ def test_a_window_without_any_row_is_skipped(
 
 
 def test_the_number_of_batches_is_estimated_from_a_window(windows: bool) -> None:
-    made = make()
-    number = len(made.epoch())
+    sampler = make_sampler()
+    number = len(sampler.epoch())
     assert (
-        made.estimate_batches() == number
+        sampler.estimate_batches() == number
         if not windows
-        else abs(made.estimate_batches() - number) < 20
+        else abs(sampler.estimate_batches() - number) < 20
     )
 
 
 def test_examples_that_cannot_be_batched_are_refused() -> None:
     with pytest.raises(MasscliError) as error:
-        make(BatchLimits(38))
+        make_sampler(BatchLimits(38))
     assert (
         error.value.message
         == "stream en: an example of 39 tokens does not fit --max-tokens 38"
@@ -158,13 +160,13 @@ def test_examples_that_cannot_be_batched_are_refused() -> None:
         == "raise --max-tokens to 39 or more, or lower --max-source-positions and --max-target-positions"
     )
     with pytest.raises(MasscliError) as error:
-        make(BatchLimits(200, None, (2, 2)))
+        make_sampler(BatchLimits(200, None, (2, 2)))
     assert error.value.message == "stream en: all 1000 examples are too long"
     shortest = SIZES.max(1).min()
     hint = f"the shortest has {shortest} tokens: raise --max-source-positions and --max-target-positions, or choose a larger model"
     assert error.value.hint == hint
     with pytest.raises(MasscliError) as error:
-        make(rows=0)
+        make_sampler(rows=0)
     assert (error.value.message, error.value.hint) == (
         "stream en: has no examples",
         "the text is empty",

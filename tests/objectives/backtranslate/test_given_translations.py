@@ -123,10 +123,10 @@ def prepare(
     """The objective, the batch with made sources, and these sources without special tokens."""
     frame = Framing(data.vocab, languages=(), **FRAMINGS[framing])
     context = ObjectiveContext(frame, ModelConfig(), "en-de")
-    made = Backtranslate(BacktranslateOptions(**options), context).train(training)
+    objective = Backtranslate(BacktranslateOptions(**options), context).train(training)
     examples = [Example(row, (np.array(ids),)) for row, ids in enumerate(lines)]
     rngs = [example_generator(1, "bt", 0, row) for row in range(len(lines))]
-    batch = made.prepare(model, made.collator()(examples, rngs))
+    batch = objective.prepare(model, objective.collator()(examples, rngs))
     sources = []
     for row, length in zip(
         batch.source.ids.tolist(), batch.source.lengths.tolist(), strict=True
@@ -137,7 +137,7 @@ def prepare(
         # The special tokens are those that an encoder reads around English text that becomes German.
         assert whole == frame.encoder_input(np.array(inner), "en", "de").tolist()
         sources.append(inner)
-    return made, batch, sources
+    return objective, batch, sources
 
 
 @pytest.mark.parametrize("framing", FRAMINGS)
@@ -196,9 +196,9 @@ def test_a_tag_stands_before_each_source_and_takes_the_place_of_the_last_token(
     framing: str, data: DataFolder, model: Transformer
 ) -> None:
     lines = [[42], list(range(42, 54)), [40]]
-    made, batch, sources = prepare(data, model, lines, framing, tag_sources=True)
-    tag = made.context.framing.synthetic_tag
-    frame = made.context.framing
+    objective, batch, sources = prepare(data, model, lines, framing, tag_sources=True)
+    tag = objective.context.framing.synthetic_tag
+    frame = objective.context.framing
     room = POSITIONS - frame.prefix_length - frame.suffix_length
     written = [FOUND, *lines[1][::-1]]
     assert sources == [[tag, FOUND, 42], [tag, *written[: room - 1]], [tag]]
@@ -263,16 +263,18 @@ def test_allowed_pieces_are_those_of_the_source_language(
     often = int(np.unique(counts[counts > 0])[1])
     frame = Framing(data.vocab, languages=(), **FRAMINGS["no start"])
     context = ObjectiveContext(frame, ModelConfig(), "en-de")
-    made = Backtranslate(BacktranslateOptions(min_piece_count=often), context)
-    made.read_statistics(data)
+    objective = Backtranslate(BacktranslateOptions(min_piece_count=often), context)
+    objective.read_statistics(data)
     examples = [Example(0, (np.array([42]),))]
-    made.prepare(model, made.collator()(examples, [example_generator(1, "bt", 0, 0)]))
+    objective.prepare(
+        model, objective.collator()(examples, [example_generator(1, "bt", 0, 0)])
+    )
     [call] = CALLS
     assert call.allowed is not None
     assert call.allowed.tolist() == (counts >= often).tolist()
-    made = Backtranslate(BacktranslateOptions(), context)
-    made.read_statistics(data)
-    assert not made.allowed_pieces
+    objective = Backtranslate(BacktranslateOptions(), context)
+    objective.read_statistics(data)
+    assert not objective.allowed_pieces
 
 
 def test_sampled_and_searched_sources_get_the_same_noise(
@@ -295,18 +297,18 @@ def test_translations_and_copies_are_distinguished(
     """The statistics that are read are those of the two languages."""
     frame = Framing(data.vocab, languages=(), **FRAMINGS["no start"])
     context = ObjectiveContext(frame, ModelConfig(), "en-de")
-    made = Backtranslate(BacktranslateOptions(), context)
-    assert made.take_training_metrics() == {}
-    assert made.training_warnings({"language": 0.0}) == []
-    made.read_statistics(data)
+    objective = Backtranslate(BacktranslateOptions(), context)
+    assert objective.take_training_metrics() == {}
+    assert objective.training_warnings({"language": 0.0}) == []
+    objective.read_statistics(data)
     english, german = (
         [data.monolingual("train", language)[row] for row in range(50)]
         for language in ("en", "de")
     )
     for outputs, share in ((english, 1.0), (german, 0.0)):
-        assert made.monitor is not None
-        made.monitor.add(german, outputs, [False] * 50)
-        amount, count = made.take_training_metrics()["language"]
+        assert objective.monitor is not None
+        objective.monitor.add(german, outputs, [False] * 50)
+        amount, count = objective.take_training_metrics()["language"]
         assert count == 50 and amount / count == pytest.approx(share, abs=0.1)
-        warnings = made.training_warnings({"language": amount / count})
+        warnings = objective.training_warnings({"language": amount / count})
         assert bool(warnings) is (share == 0)

@@ -21,15 +21,23 @@ from masscli.training.setup.build import build
 from masscli.training.setup.compose import compose
 from masscli.training.setup.request import TrainRequest
 from masscli.training.trainer import Trainer
-from tests.objectives.test_pretraining import SHAPE, VOCAB, batch, make, objective
+from tests.objectives.test_pretraining import (
+    SHAPE,
+    VOCAB,
+    make_batch,
+    make_model,
+    make_objective,
+)
 from tests.toy import recipe
 from tests.training.test_trainer import same_run
 
 
 def electra(**options: Any) -> Electra:
-    made = objective("electra", **{"mask_prob": 0.3, "generator_size": 1.0, **options})
-    assert isinstance(made, Electra)
-    return made
+    objective = make_objective(
+        "electra", **{"mask_prob": 0.3, "generator_size": 1.0, **options}
+    )
+    assert isinstance(objective, Electra)
+    return objective
 
 
 # -- what is shared ------------------------------------------------------------------------------------------------------------------------
@@ -50,10 +58,12 @@ def test_ties_are_none_the_embeddings_or_all_but_the_output() -> None:
         "all": output,
     }  # tokens, languages, segments
     for ties, count in own.items():
-        made = electra(generator_ties=ties)
-        model = make(made)
-        assert count_parameters(made.generator) == count
-        torch.autograd.backward(made(model, batch(made, (20, 18)))["mlm"].loss)
+        objective = electra(generator_ties=ties)
+        model = make_model(objective)
+        assert count_parameters(objective.generator) == count
+        torch.autograd.backward(
+            objective(model, make_batch(objective, (20, 18)))["mlm"].loss
+        )
         taught = {
             name.split(".")[0]
             for name, p in model.named_parameters()
@@ -67,12 +77,12 @@ def test_ties_are_none_the_embeddings_or_all_but_the_output() -> None:
                 "all": {"token_embeddings", "embeddings", "encoder"},
             }[ties]
         )
-        assert all(p.grad is not None for p in made.generator.parameters())
+        assert all(p.grad is not None for p in objective.generator.parameters())
 
 
 def test_a_generator_of_its_own_reads_as_one_that_shares_the_same_embeddings() -> None:
     apart, tied = electra(generator_ties="none"), electra(generator_ties="embeddings")
-    model = make(apart)
+    model = make_model(apart)
     copied = {
         name: value
         for name, value in apart.generator.state_dict().items()
@@ -80,7 +90,7 @@ def test_a_generator_of_its_own_reads_as_one_that_shares_the_same_embeddings() -
     }
     tied.generator.load_state_dict(copied)
     apart.generator.copy_to(model)
-    source = batch(apart, (20, 18)).source
+    source = make_batch(apart, (20, 18)).source
     assert torch.equal(apart.generator(model, source), tied.generator(model, source))
     assert torch.equal(
         apart.generator(model, source), model.encode(source).hidden.flatten(0, 1)
@@ -95,13 +105,13 @@ def test_the_generator_climbs_the_loss_of_the_discriminator(
 ) -> None:
     """With one position, drawn twice, the mean of the REINFORCE gradient over all samples is the gradient of the
     mean reward, whatever the baseline."""
-    made = electra(variant="adversarial", temperature=0.7, generator_ties="none")
-    model = make(made)
-    assert made.baseline is not None and made.detector is not None
+    objective = electra(variant="adversarial", temperature=0.7, generator_ties="none")
+    model = make_model(objective)
+    assert objective.baseline is not None and objective.detector is not None
     with torch.no_grad():
-        for p in [*made.parameters(), *model.parameters()]:
+        for p in [*objective.parameters(), *model.parameters()]:
             p.add_(0.3 * torch.randn_like(p))
-    found = batch(made, (12, 9))
+    found = make_batch(objective, (12, 9))
     slot = found.labels["mlm"].positions[:1]
     labels = {
         **found.labels,
@@ -114,11 +124,11 @@ def test_the_generator_climbs_the_loss_of_the_discriminator(
         {"mlm": 2.0, "rtd": found.counts["rtd"]},
         found.example_numbers,
     )
-    parameters = list(made.generator.parameters())
+    parameters = list(objective.generator.parameters())
     policy = (
-        made.generator.output.logits(
-            made.generator(model, found.source)[slot],
-            made.generator.token_embedding(model),
+        objective.generator.output.logits(
+            objective.generator(model, found.source)[slot],
+            objective.generator.token_embedding(model),
         )
         / 0.7
     ).softmax(-1)[0]
@@ -138,11 +148,11 @@ def test_the_generator_climbs_the_loss_of_the_discriminator(
             spy,
         )
         monkeypatch.setattr(
-            made,
+            objective,
             "_sample",
             lambda states, table, batch, drawn=drawn: torch.tensor([drawn]),
         )
-        term = made(model, found)["mlm"]
+        term = objective(model, found)["mlm"]
         where = found.labels["real"].positions.tolist().index(int(slot))
         rewards[drawn] = seen[0][
             where
@@ -159,22 +169,22 @@ def test_the_generator_climbs_the_loss_of_the_discriminator(
 def test_the_baseline_predicts_the_reward() -> None:
     """The baseline's loss is lowest where its -log sigmoid is the reward, and only the baseline gets a gradient
     from it."""
-    made = electra(variant="adversarial")
-    assert made.baseline is not None
+    objective = electra(variant="adversarial")
+    assert objective.baseline is not None
     states, drawn, times = (
         torch.randn(1, 16, requires_grad=True),
         torch.tensor([11]),
         torch.ones(1),
     )
-    table = make(made).token_embedding("encoder")
-    reward = -torch.nn.functional.logsigmoid(made.baseline(states)[:, 0]).detach()
-    loss = made._reinforce_loss(states, drawn, times, reward, table)
-    right = torch.autograd.grad(loss, [*made.baseline.parameters(), states])
+    table = make_model(objective).token_embedding("encoder")
+    reward = -torch.nn.functional.logsigmoid(objective.baseline(states)[:, 0]).detach()
+    loss = objective._reinforce_loss(states, drawn, times, reward, table)
+    right = torch.autograd.grad(loss, [*objective.baseline.parameters(), states])
     assert all(
         float(g.abs().max()) < 1e-6 for g in right
     )  # nothing is gained over what was foreseen either
-    loss = made._reinforce_loss(states, drawn, times, reward + 1, table)
-    wrong = torch.autograd.grad(loss, [made.baseline.bias, states])
+    loss = objective._reinforce_loss(states, drawn, times, reward + 1, table)
+    wrong = torch.autograd.grad(loss, [objective.baseline.bias, states])
     assert float(wrong[0]) > 0.01  # foresee more: a smaller sigmoid
     assert float(wrong[1].abs().max()) > 0
 
@@ -185,9 +195,9 @@ def test_an_adversarial_generator_is_measured_as_a_masked_language_model_but_tra
     """The losses that are reported are those of the method; the discriminator's gradient is the same."""
     plain, other = electra().eval(), electra(variant="adversarial").eval()
     other.load_state_dict(plain.state_dict(), strict=False)
-    model = make(plain)
-    found = batch(plain, (20, 18), (10, 4))
-    a, b = plain(model, found), other(model, found)
+    model = make_model(plain)
+    batch = make_batch(plain, (20, 18), (10, 4))
+    a, b = plain(model, batch), other(model, batch)
     assert {t: float(x.nll) for t, x in a.items()} == pytest.approx(
         {t: float(x.nll) for t, x in b.items()}
     )
@@ -217,12 +227,12 @@ def test_an_adversarial_generator_is_measured_as_a_masked_language_model_but_tra
 
 def test_an_adversary_learns_to_mislead() -> None:
     """Against a discriminator that stands still, which believes in ten words: it comes to write them."""
-    made = electra(variant="adversarial", mask_keep=0.0, sampling="without")
-    model = make(made)
+    objective = electra(variant="adversarial", mask_keep=0.0, sampling="without")
+    model = make_model(objective)
     believed = torch.arange(20, 30)
-    assert made.detector is not None
-    found, written = batch(made, (20, 18), (15, 20), (22, 16)), []
-    made.detector.forward = lambda hidden: shown_is_believed(hidden)  # type: ignore[method-assign]
+    assert objective.detector is not None
+    batch, written = make_batch(objective, (20, 18), (15, 20), (22, 16)), []
+    objective.detector.forward = lambda hidden: shown_is_believed(hidden)  # type: ignore[method-assign]
     ids: list[Tensor] = []
     model.embeddings["encoder"].register_forward_pre_hook(
         lambda module, inputs: ids.append(inputs[0].ids.flatten())
@@ -236,10 +246,10 @@ def test_an_adversary_learns_to_mislead() -> None:
         shown = hidden.mean(-1).round().long()
         return torch.where(torch.isin(shown, believed), -3.0, 3.0)
 
-    optimizer = torch.optim.Adam(made.generator.parameters(), 0.02)
+    optimizer = torch.optim.Adam(objective.generator.parameters(), 0.02)
     for _ in range(60):
-        terms = made(model, found)
-        slots = torch.unique(found.labels["mlm"].positions)
+        terms = objective(model, batch)
+        slots = torch.unique(batch.labels["mlm"].positions)
         written.append(float(torch.isin(ids[-1][slots], believed).float().mean()))
         optimizer.zero_grad()
         torch.autograd.backward(terms["mlm"].loss / len(slots))
@@ -273,9 +283,9 @@ def weights(
     trainer: Trainer,
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
     """Of the model, the generator and the detector."""
-    made = trainer.streams["one"].objective
-    assert isinstance(made, Electra) and made.detector is not None
-    parts = (trainer.model, made.generator, made.detector)
+    objective = trainer.streams["one"].objective
+    assert isinstance(objective, Electra) and objective.detector is not None
+    parts = (trainer.model, objective.generator, objective.detector)
     return tuple(
         {n: p.detach().clone() for n, p in part.named_parameters()} for part in parts
     )  # type: ignore[return-value]
@@ -283,15 +293,15 @@ def weights(
 
 def handed_over(trainer: Trainer) -> list[dict[str, Tensor]]:
     """The model's weights after each time that a generator has handed over its own."""
-    made, found = trainer.streams["one"].objective, list[dict[str, Tensor]]()
-    assert isinstance(made, Electra)
-    original = made.generator.copy_to
+    objective, found = trainer.streams["one"].objective, list[dict[str, Tensor]]()
+    assert isinstance(objective, Electra)
+    original = objective.generator.copy_to
 
     def hand_over(model: Transformer) -> None:
         original(model)
         found.append(weights(trainer)[0])
 
-    made.generator.copy_to = hand_over  # type: ignore[method-assign]
+    objective.generator.copy_to = hand_over  # type: ignore[method-assign]
     return found
 
 
@@ -385,15 +395,15 @@ def test_a_discriminator_of_another_size_takes_what_fits_and_says_what_does_not(
             toy, tmp_path, "model.decoder_layers=0", "model.segments=2", streams=streams
         )
     )
-    made = trainer.streams["one"].objective
+    objective = trainer.streams["one"].objective
     layers = len(
         [n for n, _ in trainer.model.named_parameters() if n.startswith("encoder.")]
     )
     message = f"one: {layers} of {layers} weights of the model's layers have no counterpart in the generator, and start at random"
     assert f"{message}: add --generator-size 1" in notes
     before = weights(trainer)
-    assert isinstance(made, Electra)
-    made.generator.copy_to(trainer.model)
+    assert isinstance(objective, Electra)
+    objective.generator.copy_to(trainer.model)
     taken = {
         n.split(".")[0]
         for n, equal in zip(

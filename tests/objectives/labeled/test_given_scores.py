@@ -59,12 +59,12 @@ def data_of(labeled: Path, folder: Path, kind: str, lines: Sequence[str]) -> Any
     return DataFolder.open(destdir)
 
 
-def objective(made: Any, options: Any, data: DataFolder, name: str) -> Any:
+def make_objective(objective: Any, options: Any, data: DataFolder, name: str) -> Any:
     """An objective of a tiny encoder, whose options are filled in from the training part."""
     model = from_dict(ModelConfig, ENCODER)
     framing = make_framing(model, data.vocab, ())
-    filled = made.fill_from_data(options, data, name)
-    return made(filled, ObjectiveContext(framing, model, name))
+    filled = objective.fill_from_data(options, data, name)
+    return objective(filled, ObjectiveContext(framing, model, name))
 
 
 # -- numbers -----------------------------------------------------------------------------------------------------------
@@ -75,7 +75,7 @@ NUMBERS = ["sentence\tscore", "ba\t-3", "bo\t1", "ga\t7"]
 def regression(labeled: Path, folder: Path, **options: Any) -> tuple[Regress, Any]:
     data = data_of(labeled, folder, "tsv", NUMBERS)
     columns = RegressOptions(label_column="score", **options)
-    return objective(Regress, columns, data, "tsv"), data.table("tsv", "train")
+    return make_objective(Regress, columns, data, "tsv"), data.table("tsv", "train")
 
 
 @pytest.mark.parametrize(
@@ -91,11 +91,11 @@ def regression(labeled: Path, folder: Path, **options: Any) -> tuple[Regress, An
 def test_a_prediction_of_the_target_is_the_number_of_the_table(
     scale: dict[str, float], scaled: list[float], labeled: Path, tmp_path: Path
 ) -> None:
-    made, table = regression(labeled, tmp_path, **scale)
-    assert made.targets(table) == pytest.approx(scaled)
+    make_objective, table = regression(labeled, tmp_path, **scale)
+    assert make_objective.targets(table) == pytest.approx(scaled)
     # Only the first output of a row is the number.
     outputs = [np.array([target, 55.0]) for target in scaled]
-    predictions = made.decode_predictions(table, outputs)
+    predictions = make_objective.decode_predictions(table, outputs)
     assert [p.text for p in predictions] == ["-3.0000", "1.0000", "7.0000"]
     assert [p.details["value"] for p in predictions] == pytest.approx([-3, 1, 7])
 
@@ -103,8 +103,10 @@ def test_a_prediction_of_the_target_is_the_number_of_the_table(
 def test_correlations_of_predictions_with_the_numbers(
     labeled: Path, tmp_path: Path
 ) -> None:
-    made, table = regression(labeled, tmp_path)
-    found = made.compute_metrics(table, [np.array([x, 9.0]) for x in (1.0, 0.0, 5.0)])
+    make_objective, table = regression(labeled, tmp_path)
+    found = make_objective.compute_metrics(
+        table, [np.array([x, 9.0]) for x in (1.0, 0.0, 5.0)]
+    )
     # Means 5/3 and 2; deviations (-14, -2, 16)/3 and (-1, -2, 3).
     assert found["pearson"] == pytest.approx(100 * 22 / math.sqrt(152 / 3 * 14))
     # Ranks 1 2 3 and 2 1 3.
@@ -114,9 +116,9 @@ def test_correlations_of_predictions_with_the_numbers(
 def test_the_loss_of_numbers_is_the_sum_of_squares(
     labeled: Path, tmp_path: Path
 ) -> None:
-    made, _ = regression(labeled, tmp_path)
+    make_objective, _ = regression(labeled, tmp_path)
     scores = torch.tensor([[1.0], [0.5], [-1.0]])
-    loss, reported = made.loss(scores, torch.tensor([0.0, 0.5, 1.0]))
+    loss, reported = make_objective.loss(scores, torch.tensor([0.0, 0.5, 1.0]))
     assert float(loss) == float(reported) == 5.0
 
 
@@ -150,8 +152,8 @@ def classification(
     """A classifier, and the table of these labels, from which it has its own."""
     lines = ["sentence\tlabel", *(f"ba\t{label}" for label in gold)]
     data = data_of(labeled, folder, "tsv", lines)
-    made = objective(Classify, ClassifyOptions(**options), data, "tsv")
-    return made, data.table("tsv", "train")
+    objective = make_objective(Classify, ClassifyOptions(**options), data, "tsv")
+    return objective, data.table("tsv", "train")
 
 
 def outputs_of(labels: Sequence[str], *chosen: str) -> list[Any]:
@@ -164,14 +166,14 @@ def test_f1_is_that_of_one_of_two_labels_or_the_mean_over_more(
 ) -> None:
     gold = ["no", "yes", "yes", "yes", "no"]
     predicted = ["no", "yes", "no", "yes", "yes"]
-    made, table = classification(labeled, tmp_path, gold)
-    found = made.compute_metrics(table, outputs_of(["no", "yes"], *predicted))
+    objective, table = classification(labeled, tmp_path, gold)
+    found = objective.compute_metrics(table, outputs_of(["no", "yes"], *predicted))
     # 2 right and 1 wrong "yes" of 3; 1 right and 1 wrong "no" of 2.
     assert found["accuracy"] == pytest.approx(100 * 3 / 5)
     assert found["f1"] == pytest.approx(100 * 4 / 6)
     assert found["mcc"] == pytest.approx(100 * (2 * 1 - 1 * 1) / 6)
     data = DataFolder.open(tmp_path / "data")
-    other = objective(Classify, ClassifyOptions(positive="no"), data, "tsv")
+    other = make_objective(Classify, ClassifyOptions(positive="no"), data, "tsv")
     found = other.compute_metrics(table, outputs_of(["no", "yes"], *predicted))
     assert found["f1"] == pytest.approx(100 * 2 / 4)
 
@@ -180,15 +182,22 @@ def test_examples_without_a_gold_label_are_not_measured(
     labeled: Path, tmp_path: Path
 ) -> None:
     gold = ["a", "?", "b", "c", "?"]
-    made, table = classification(labeled, tmp_path, gold, no_gold="?")
-    assert made.options.labels == ("a", "b", "c")
-    targets = made.targets(table).tolist()
+    make_objective, table = classification(labeled, tmp_path, gold, no_gold="?")
+    assert make_objective.options.labels == ("a", "b", "c")
+    targets = make_objective.targets(table).tolist()
     assert [targets[0], *targets[2:4]] == [0, 1, 2]
-    assert {targets[1], targets[4]} <= set(made.ignored_targets)
-    [warning] = made.data_warnings(made.table_dataset(table, labeled=True))
+    assert {targets[1], targets[4]} <= set(make_objective.ignored_targets)
+    [warning] = make_objective.data_warnings(
+        make_objective.table_dataset(table, labeled=True)
+    )
     assert warning.startswith("2 of 5 examples have no gold label")
-    assert made.data_warnings(made.table_dataset(table, labeled=False)) == []
-    found = made.compute_metrics(table, outputs_of("abc", "a", "a", "b", "b", "b"))
+    assert (
+        make_objective.data_warnings(make_objective.table_dataset(table, labeled=False))
+        == []
+    )
+    found = make_objective.compute_metrics(
+        table, outputs_of("abc", "a", "a", "b", "b", "b")
+    )
     assert found["accuracy"] == pytest.approx(100 * 2 / 3)
     # 1 for "a", 2/3 for "b", 0 for "c".
     assert found["f1"] == pytest.approx(100 * (1 + 2 / 3) / 3)
@@ -197,9 +206,9 @@ def test_examples_without_a_gold_label_are_not_measured(
 def test_a_label_comes_with_the_softmax_of_its_scores(
     labeled: Path, tmp_path: Path
 ) -> None:
-    made, table = classification(labeled, tmp_path, ["a", "b", "c"])
+    make_objective, table = classification(labeled, tmp_path, ["a", "b", "c"])
     scores = [math.log(2), math.log(1), math.log(5)]
-    [found] = made.decode_predictions(table, [np.array(scores)])
+    [found] = make_objective.decode_predictions(table, [np.array(scores)])
     assert found.text == found.details["label"] == "c"
     assert found.details["probability"] == pytest.approx(5 / 8)
     assert found.details["probabilities"] == pytest.approx(
@@ -231,13 +240,15 @@ def tagging(labeled: Path, folder: Path, tags: str, **options: Any) -> tuple[Tag
     for sentence in tags.split():
         lines += [*(f"ba\t{tag}" for tag in sentence), ""]
     data = data_of(labeled, folder, "conll", lines)
-    made = objective(Tag, TagOptions(**options), data, "conll")
-    return made, data.table("conll", "train")
+    objective = make_objective(Tag, TagOptions(**options), data, "conll")
+    return objective, data.table("conll", "train")
 
 
-def tag_outputs(made: Tag, *sentences: str) -> list[Any]:
+def tag_outputs(objective: Tag, *sentences: str) -> list[Any]:
     """The best label and its probability, 1/2, for each word of sentences."""
-    ids = {label: float(number) for number, label in enumerate(made.options.labels)}
+    ids = {
+        label: float(number) for number, label in enumerate(objective.options.labels)
+    }
     return [
         np.array([[ids[tag], 0.5] for tag in sentence]).ravel()
         for sentence in sentences
@@ -257,9 +268,9 @@ def test_which_label_words_have_that_are_not_read(
     tags: str, given: str, label: str, labeled: Path, tmp_path: Path
 ) -> None:
     """O, or else the most frequent one, of equally frequent ones the first of the alphabet."""
-    made, table = tagging(labeled, tmp_path, tags, truncated_label=given)
-    assert made.options.truncated_label == label
-    short = Tag(replace(made.options, max_length=8), made.context)
+    make_objective, table = tagging(labeled, tmp_path, tags, truncated_label=given)
+    assert make_objective.options.truncated_label == label
+    short = Tag(replace(make_objective.options, max_length=8), make_objective.context)
     # Two of the eight tokens are special, and a word is read if its first one fits.
     tokenizer = DataFolder.open(tmp_path / "data").tokenizer()
     pieces = len(tokenizer.encode("ba", "en"))
@@ -288,9 +299,11 @@ def test_a_label_for_words_that_are_not_read_must_be_one(
 def test_labels_without_entities_are_measured_one_by_one(
     labeled: Path, tmp_path: Path
 ) -> None:
-    made, table = tagging(labeled, tmp_path, "XXY YO")
-    assert made.metric_names == ("accuracy", "f1")
-    found = made.compute_metrics(table, tag_outputs(made, "XYY", "XO"))
+    make_objective, table = tagging(labeled, tmp_path, "XXY YO")
+    assert make_objective.metric_names == ("accuracy", "f1")
+    found = make_objective.compute_metrics(
+        table, tag_outputs(make_objective, "XYY", "XO")
+    )
     # F1 is 1/2 for X (one of two, and one too many), 1/2 for Y and 1 for O.
     assert found == pytest.approx({"accuracy": 100 * 3 / 5, "f1": 100 * 2 / 3})
 
@@ -307,23 +320,23 @@ def choosing(labeled: Path, folder: Path, labels: Sequence[Any]) -> tuple[Choose
         for n, label in enumerate(labels, 2)
     ]
     data = data_of(labeled, folder, "jsonl", rows)
-    return objective(Choose, ChooseOptions(), data, "jsonl"), data.table(
+    return make_objective(Choose, ChooseOptions(), data, "jsonl"), data.table(
         "jsonl", "train"
     )
 
 
 def test_a_choice_is_that_with_the_best_score(labeled: Path, tmp_path: Path) -> None:
-    made, table = choosing(labeled, tmp_path, [1, "C", 0])
+    make_objective, table = choosing(labeled, tmp_path, [1, "C", 0])
     outputs = [
         np.log([1.0, 3.0]),
         np.log([2.0, 2.0, 1.0]),
         np.log([4.0, 1.0, 2.0, 1.0]),
     ]
-    predictions = made.decode_predictions(table, outputs)
+    predictions = make_objective.decode_predictions(table, outputs)
     assert [p.text for p in predictions] == ["1", "0", "0"]
     assert [p.details["choice"] for p in predictions] == ["ga", "bo", "bo"]
     assert predictions[1].details["probabilities"] == pytest.approx([0.4, 0.4, 0.2])
-    assert made.compute_metrics(table, outputs) == {
+    assert make_objective.compute_metrics(table, outputs) == {
         "accuracy": pytest.approx(100 * 2 / 3)
     }
 
@@ -331,16 +344,16 @@ def test_a_choice_is_that_with_the_best_score(labeled: Path, tmp_path: Path) -> 
 def test_choices_that_an_example_does_not_have_get_no_probability(
     labeled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made, table = choosing(labeled, tmp_path, [1, "C", 0])
+    make_objective, table = choosing(labeled, tmp_path, [1, "C", 0])
     scores = [[0.0, 1.0], [0.5, -1.0, 2.0], [3.0, 0.0, 0.0, 1.0]]
 
     def given(model: Any, batch: Any) -> tuple[list[Tensor], Tensor]:
         return [torch.tensor(row) for row in scores], torch.zeros(0)
 
-    monkeypatch.setattr(made, "scores", given)
-    dataset = made.table_dataset(table, labeled=True)
-    batch = made.collator()([dataset[row] for row in range(3)], [])
-    losses = made(None, batch)
+    monkeypatch.setattr(make_objective, "scores", given)
+    dataset = make_objective.table_dataset(table, labeled=True)
+    batch = make_objective.collator()([dataset[row] for row in range(3)], [])
+    losses = make_objective(None, batch)
     expected = sum(
         math.log(sum(map(math.exp, row))) - row[right]
         for row, right in zip(scores, [1, 2, 0], strict=True)
@@ -360,12 +373,12 @@ def test_a_decoder_that_chooses_can_be_a_language_model_of_what_it_reads(
     )
     context = ObjectiveContext(make_framing(model, data.vocab, ()), model, "jsonl")
     options = ChooseOptions(lm_weight=weight)
-    made = Choose(Choose.fill_from_data(options, data, "jsonl"), context)
-    dataset = made.table_dataset(table, labeled=True)
-    batch = made.collator()([dataset[row] for row in range(2)], [])
-    losses = made(Transformer(model, data.vocab.size, ()), batch)
+    make_objective = Choose(Choose.fill_from_data(options, data, "jsonl"), context)
+    dataset = make_objective.table_dataset(table, labeled=True)
+    batch = make_objective.collator()([dataset[row] for row in range(2)], [])
+    losses = make_objective(Transformer(model, data.vocab.size, ()), batch)
     expected = {"choose": 1.0, "lm": 0.5} if weight else {"choose": 1.0}
-    assert dict(made.weights) == expected
+    assert dict(make_objective.weights) == expected
     assert set(losses) == set(batch.counts) == set(expected)
 
 

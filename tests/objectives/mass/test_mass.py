@@ -19,7 +19,7 @@ from masscli.data.batches.framing import Framing
 from masscli.objectives.mass.corruption import fragment_length, mask_fragment
 from masscli.objectives.mass.options import MASS_PRESETS, MassOptions
 from tests.objectives.shared.test_segment_pairs import Text
-from tests.objectives.test_pretraining import VOCAB, objective, rngs, words
+from tests.objectives.test_pretraining import VOCAB, make_objective, rngs, words
 
 PAD, BOS, EOS, UNK, MASK = range(5)
 WORDS = np.arange(10, 1000)
@@ -257,11 +257,11 @@ def test_corruption_is_eighty_ten_ten() -> None:
 def test_random_ids_of_xlm_come_from_the_whole_vocabulary(
     preset: str, drawn: range
 ) -> None:
-    made = objective(
+    objective = make_objective(
         "mass", preset=preset, k=1.0, mask_eos=False, mask_share=0.0, random_share=1.0
     )
     lines = [Example(row, (np.array(words(row, 100)),)) for row in range(60)]
-    shown = made.collator()(lines, rngs(60)).source.ids[:, :100]
+    shown = objective.collator()(lines, rngs(60)).source.ids[:, :100]
     assert set(shown.flatten().tolist()) == set(drawn)
 
 
@@ -384,7 +384,7 @@ def test_neighbors_of_the_fragment_are_the_words_beside_it(
     distance: int, source_bos: bool
 ) -> None:
     framing = Framing(VOCAB, source_bos, False, ("de", "en"))
-    made = objective(
+    objective = make_objective(
         "mass", framing, k=0.4, start="uniform", mask_share=1.0, random_share=0.0
     )
     lengths = (1, 2, 5, 9, 12)
@@ -392,11 +392,11 @@ def test_neighbors_of_the_fragment_are_the_words_beside_it(
         Example(row, (np.array(words(row, length)),))
         for row, length in enumerate(lengths)
     ]
-    found = made.collator()(examples, rngs(len(lengths)))
-    neighbors = made.visible_neighbors(found, distance)
+    batch = objective.collator()(examples, rngs(len(lengths)))
+    neighbors = objective.visible_neighbors(batch, distance)
     assert neighbors is not None
     for row, length in enumerate(lengths):
-        ids = found.source.ids[row].tolist()
+        ids = batch.source.ids[row].tolist()
         masked = {place for place, token in enumerate(ids) if token == VOCAB.mask}
         places = range(int(source_bos), int(source_bos) + length)
         expected = [
@@ -409,9 +409,9 @@ def test_neighbors_of_the_fragment_are_the_words_beside_it(
 
 
 def test_where_positions_restart_a_batch_does_not_say_where_the_fragment_is() -> None:
-    made = objective("mass", decoder_positions="restart")
-    found = made.collator()([Example(0, (np.array(words(1, 9)),))], rngs(1))
-    assert made.visible_neighbors(found, 1) is None
+    objective = make_objective("mass", decoder_positions="restart")
+    batch = objective.collator()([Example(0, (np.array(words(1, 9)),))], rngs(1))
+    assert objective.visible_neighbors(batch, 1) is None
 
 
 def test_help_shows_the_defaults_of_every_preset() -> None:
@@ -437,16 +437,18 @@ def spelt(value: object) -> str:
 
 def test_windows_fit_both_stacks() -> None:
     """A window of the default length, with its special tokens, has a position for each token in both stacks."""
-    made = objective("mass", preset="summarization")
-    made.context = replace(
-        made.context,
-        model=replace(made.context.model, max_positions=100, decoder_max_positions=70),
+    objective = make_objective("mass", preset="summarization")
+    objective.context = replace(
+        objective.context,
+        model=replace(
+            objective.context.model, max_positions=100, decoder_max_positions=70
+        ),
     )
     text = Text([[30] * 20])
     data: Any = SimpleNamespace(
-        monolingual=lambda split, language: text, vocab=made.context.framing.vocab
+        monolingual=lambda split, language: text, vocab=objective.context.framing.vocab
     )
-    dataset, collate = made.dataset(data, "train")
+    dataset, collate = objective.dataset(data, "train")
     batch = collate([dataset[number] for number in range(3)], rngs(3))
     assert batch.target is not None and batch.target.positions is not None
     assert int(batch.target.positions.max()) < 70

@@ -40,8 +40,8 @@ from tests.objectives.shared.test_segment_pairs import (
 )
 from tests.objectives.test_pretraining import (
     VOCAB,
-    make,
-    objective,
+    make_model,
+    make_objective,
     pair,
     rngs,
     streams,
@@ -61,7 +61,7 @@ def test_masks_of_an_example_are_those_of_its_epoch_or_of_all(
     name: str, options: dict[str, Any], still: bool, toy: Path
 ) -> None:
     data = DataFolder.open(toy)
-    made = objective(
+    objective = make_objective(
         **{
             "framing": Framing(data.vocab, False, False, ("de", "en")),
             **streams(name, options)["one"]["objective"],
@@ -69,7 +69,7 @@ def test_masks_of_an_example_are_those_of_its_epoch_or_of_all(
     )
 
     def shown(epoch: int) -> Tensor:
-        dataset, collator = made.dataset(data, "train")
+        dataset, collator = objective.dataset(data, "train")
         return BatchBuilder("one", dataset, collator, 1)(
             np.arange(4) % len(dataset), epoch
         ).source.ids
@@ -167,10 +167,12 @@ def test_robertas_symbols_are_masked_as_often_as_words_unless_they_may_not_be(
     row = np.concatenate([[VOCAB.bos], one.fields[0]])
     symbols = np.flatnonzero((row == VOCAB.bos) | (row == VOCAB.eos))
     for allowed in (True, False):
-        made = objective("roberta", mask_specials=allowed, whole_words=whole).collator()
+        collator = make_objective(
+            "roberta", mask_specials=allowed, whole_words=whole
+        ).collator()
         hits = np.zeros(len(row))
         for seed in range(3_000):
-            hits[made([one], rngs(1, seed)).labels["mlm"].positions.numpy()] += (
+            hits[collator([one], rngs(1, seed)).labels["mlm"].positions.numpy()] += (
                 1 / 3_000
             )
         assert hits[symbols] == pytest.approx(0.15 if allowed else 0.0, abs=0.03)
@@ -189,9 +191,9 @@ def test_a_word_never_continues_after_a_special_symbol() -> None:
             np.array([0, 0, 1, 0, 0, 1]),
         ),
     )
-    made = objective("roberta", whole_words=True, mask_prob=0.2).collator()
+    collator = make_objective("roberta", whole_words=True, mask_prob=0.2).collator()
     seen = {
-        frozenset(made([cut], rngs(1, seed)).labels["mlm"].positions.tolist())
+        frozenset(collator([cut], rngs(1, seed)).labels["mlm"].positions.tolist())
         for seed in range(300)
     }
     assert {frozenset(x) for x in ([0], [1, 2], [3], [4, 5], [6])} <= seen
@@ -202,11 +204,11 @@ def test_a_word_never_continues_after_a_special_symbol() -> None:
 
 
 def test_robertas_random_tokens_are_ordinary_ones() -> None:
-    made = objective(
+    collator = make_objective(
         "roberta", leave_unmasked_prob=0.0, random_token_prob=1.0, mask_prob=1.0
     ).collator()
     shown = torch.cat(
-        [made([block(20, 20)], rngs(1, seed)).source.ids[0] for seed in range(200)]
+        [collator([block(20, 20)], rngs(1, seed)).source.ids[0] for seed in range(200)]
     ).tolist()
     ordinary = set(range(VOCAB.size)) - VOCAB.special_ids
     assert set(shown) == ordinary
@@ -247,7 +249,9 @@ def test_words_of_albert_follow_its_rule() -> None:
         ("words", [True, False, False]),
         ("released", [True, True, False]),
     ):
-        view: Any = objective("albert", ngram_rule=rule).dataset(Folder(), "train")[0]  # type: ignore[arg-type]
+        view: Any = make_objective("albert", ngram_rule=rule).dataset(
+            Folder(), "train"
+        )[0]  # type: ignore[arg-type]
         assert view.word_starts(np.array([4, 5, 6])).tolist() == begins
         cut = (
             np.array([10, 11]),
@@ -255,33 +259,33 @@ def test_words_of_albert_follow_its_rule() -> None:
             np.array([0]),
             np.array([1, 1, 0, 1]),
         )  # what 12 went on from is gone
-        made = objective("albert", ngram_rule=rule, mask_prob=0.3).collator()
+        collator = make_objective("albert", ngram_rule=rule, mask_prob=0.3).collator()
         found = [
-            made([Example(row, cut)], rngs(1)).labels["mlm"].ids.tolist()
+            collator([Example(row, cut)], rngs(1)).labels["mlm"].ids.tolist()
             for row in range(100)
         ]  # masks are static
         assert all((11 in x) == (12 in x) for x in found) is (rule == "released")
     with pytest.raises(
         ConfigError, match=r"^ngram_rule: has no effect without --ngrams$"
     ):
-        objective("albert", ngram_rule="released", ngrams=False)
+        make_objective("albert", ngram_rule="released", ngrams=False)
 
 
 @pytest.mark.parametrize("keep", [0.15, 0.0])
 def test_electra_shows_some_of_what_the_generator_predicts(keep: float) -> None:
-    made, hidden, slots = (
-        objective("electra", mask_keep=keep, tokens_per_sample=128),
+    objective, hidden, slots = (
+        make_objective("electra", mask_keep=keep, tokens_per_sample=128),
         0,
         0,
     )
     for seed in range(120):
-        found = made.collator()(
+        batch = objective.collator()(
             [pair([10 + i % 50 for i in range(60)], [10 + i % 50 for i in range(65)])]
             * 10,
             rngs(10, seed),
         )
-        shown, original = found.source.ids.flatten(), found.labels["real"].ids
-        at = torch.unique(found.labels["mlm"].positions)
+        shown, original = batch.source.ids.flatten(), batch.labels["real"].ids
+        at = torch.unique(batch.labels["mlm"].positions)
         assert set(shown[shown != original].tolist()) == {VOCAB.mask}  # nothing random
         hidden, slots = hidden + int((shown[at] == VOCAB.mask).sum()), slots + len(at)
     assert slots > 20_000
@@ -295,9 +299,9 @@ def test_only_resampled_tokens_count_as_replaced(
 ) -> None:
     """The discriminator's input differs from the text only at masked positions, and its labels say where it
     differs."""
-    made = objective("electra", mask_prob=0.5, tokens_per_sample=512)
-    model = make(made, size=13)
-    found = made.collator()(
+    objective = make_objective("electra", mask_prob=0.5, tokens_per_sample=512)
+    model = make_model(objective, size=13)
+    batch = objective.collator()(
         [pair([10 + i % 3 for i in range(120)], [10 + i % 3 for i in range(110)])] * 3,
         rngs(3),
     )
@@ -309,12 +313,12 @@ def test_only_resampled_tokens_count_as_replaced(
     model.embeddings["encoder"].register_forward_pre_hook(
         lambda module, inputs: read.append(inputs[0].ids.flatten())
     )
-    assert isinstance(made, Electra) and made.generator.output is not None
-    made.generator.output.bias = torch.nn.Parameter(
+    assert isinstance(objective, Electra) and objective.generator.output is not None
+    objective.generator.output.bias = torch.nn.Parameter(
         torch.cat([torch.full((10,), -9.0), torch.zeros(3)])
     )  # samples among the three words
-    made(model, found)
-    real, slots = found.labels["real"], torch.unique(found.labels["mlm"].positions)
+    objective(model, batch)
+    real, slots = batch.labels["real"], torch.unique(batch.labels["mlm"].positions)
     replaced = read[1][real.positions] != real.ids
     assert torch.equal(labels[0], replaced.float())
     where = set(real.positions[replaced].tolist())
@@ -325,14 +329,14 @@ def test_only_resampled_tokens_count_as_replaced(
 
 
 def test_unilm_numbers_its_blocks_without_a_gap() -> None:
-    made = objective("unilm", tokens_per_sample=128)
+    objective = make_objective("unilm", tokens_per_sample=128)
     for seed in range(30):
-        found = made.collator()(
+        batch = objective.collator()(
             [pair([10 + i % 50 for i in range(60)], [10 + i % 50 for i in range(65)])],
             rngs(1, seed),
         )
-        assert found.source.steps is not None
-        steps = found.source.steps[0]
+        assert batch.source.steps is not None
+        steps = batch.source.steps[0]
         originals, copies = steps[:128], steps[128:]
         hidden = int((originals > 0).sum())
         assert set(originals.tolist()) == set(range(int(steps.max()) + 1))
@@ -404,16 +408,16 @@ def fresh(name: str, size: int, **options: Any) -> tuple[Objective, Transformer]
     ), Transformer(shape, size, ())
 
 
-def texts(name: str, made: Objective, size: int) -> Batch:
+def texts(name: str, objective: Objective, size: int) -> Batch:
     """Text of all kinds of words."""
     draw = np.random.default_rng(1)
     if name in ("roberta", "gpt"):
-        return made.collator()(
+        return objective.collator()(
             [Example(0, (draw.integers(10, size, 400), np.ones(400, np.int64)))],
             rngs(1),
         )
     sides = [draw.integers(10, size, (2, 50)).tolist() for _ in range(4)]
-    return made.collator()(
+    return objective.collator()(
         [pair(a, b, i % 2, i) for i, (a, b) in enumerate(sides)], rngs(4)
     )
 
@@ -421,12 +425,12 @@ def texts(name: str, made: Objective, size: int) -> Batch:
 @pytest.mark.parametrize(("name", "size"), TOTALS)
 def test_the_initial_loss_is_that_of_a_uniform_guess(name: str, size: int) -> None:
     """The weighted sum of what is lost on each target is that of guessing."""
-    made, model = fresh(name, size)
-    found = texts(name, made, size)
+    objective, model = fresh(name, size)
+    found = texts(name, objective, size)
     with torch.no_grad():
         total = sum(
-            made.weights[term] * float(t.nll) / found.counts[term]
-            for term, t in made(model, found).items()
+            objective.weights[term] * float(t.nll) / found.counts[term]
+            for term, t in objective(model, found).items()
         )
     # A logit of 0.1 that all tokens have in common, as the detector's xavier-uniform layer gives, costs 50 (1/2 - 13%) 0.1 of 45.
     assert total == pytest.approx(
@@ -436,18 +440,18 @@ def test_the_initial_loss_is_that_of_a_uniform_guess(name: str, size: int) -> No
 
 def test_a_constant_detector_loses_the_entropy_of_the_fakes() -> None:
     """No constant does better than saying the share of tokens that are replaced."""
-    made, model = fresh("electra", 30_522)
-    found, lost = texts("electra", made, 30_522), {}
-    assert isinstance(made, Electra) and made.detector is not None
+    objective, model = fresh("electra", 30_522)
+    found, lost = texts("electra", objective, 30_522), {}
+    assert isinstance(objective, Electra) and objective.detector is not None
     with torch.no_grad():
-        made.detector.out.weight.zero_()
+        objective.detector.out.weight.zero_()
         slots = len(
             torch.unique(found.labels["mlm"].positions)
         )  # all samples of a fresh generator are wrong
         share = slots / found.counts["rtd"]
         for said in (share / 2, share, 2 * share):
-            made.detector.out.bias.fill_(math.log(said / (1 - said)))
-            lost[said] = float(made(model, found)["rtd"].nll) / found.counts["rtd"]
+            objective.detector.out.bias.fill_(math.log(said / (1 - said)))
+            lost[said] = float(objective(model, found)["rtd"].nll) / found.counts["rtd"]
     assert lost[share] == pytest.approx(
         -share * math.log(share) - (1 - share) * math.log(1 - share), abs=1e-3
     )
@@ -462,7 +466,7 @@ def test_tied_embeddings_stay_tied_when_loaded_and_moved(
     name: str, tmp_path: Path
 ) -> None:
     """After loading or moving there is one tensor of embeddings, which the output layer also uses."""
-    made, model = fresh(name, 90)
+    objective, model = fresh(name, 90)
     save_file(model.state_dict(), tmp_path / "model")
     with torch.device("meta"):
         read = Transformer(model.config, 90, ())
@@ -471,7 +475,7 @@ def test_tied_embeddings_stay_tied_when_loaded_and_moved(
         again.compute_dtype = next(again.parameters()).dtype
         rows = [
             p
-            for p in (*again.parameters(), *made.parameters())
+            for p in (*again.parameters(), *objective.parameters())
             if p.dim() == 2 and p.shape[0] == 90
         ]
         assert [p.data_ptr() for p in rows] == [
@@ -492,22 +496,25 @@ def test_tied_embeddings_stay_tied_when_loaded_and_moved(
 
 def test_electras_two_networks_share_all_embeddings_and_nothing_else() -> None:
     """A change of tokens, positions, segments or their norm reaches both losses and comes from both; one of the layers, its own."""
-    made, model = fresh("electra", 90, mask_prob=0.4)
-    made.eval()  # the same samples each time
-    found, names = texts("electra", made, 90), {"shared": 0, "generator": 0, "model": 0}
+    objective, model = fresh("electra", 90, mask_prob=0.4)
+    objective.eval()  # the same samples each time
+    found, names = (
+        texts("electra", objective, 90),
+        {"shared": 0, "generator": 0, "model": 0},
+    )
 
     def losses() -> list[float]:
         with torch.no_grad():
-            terms = made(model, found)
+            terms = objective(model, found)
         return [float(terms["mlm"].nll), float(terms["rtd"].nll)]
 
     plain = losses()
-    assert isinstance(made, Electra)
+    assert isinstance(objective, Electra)
     for owner, module in (
         ("shared", model.token_embeddings),
         ("shared", model.embeddings),
         ("model", model.encoder),
-        ("generator", made.generator),
+        ("generator", objective.generator),
     ):
         assert module is not None
         for parameter in module.parameters():
@@ -522,7 +529,7 @@ def test_electras_two_networks_share_all_embeddings_and_nothing_else() -> None:
             )
     assert names["shared"] == 5 and names["model"] and names["generator"]
     both = [*model.token_embeddings.parameters(), *model.embeddings.parameters()]
-    for term in made(model, found).values():
+    for term in objective(model, found).values():
         assert all(
             bool(gradient.any())
             for gradient in torch.autograd.grad(term.loss, both, retain_graph=True)

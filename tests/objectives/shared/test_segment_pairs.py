@@ -484,15 +484,15 @@ def test_the_maximum_number_of_predictions_is_kept() -> None:
 def test_static_masks_are_constant_and_dynamic_ones_change() -> None:
     ids, text = framed(128)
     for static in (True, False):
-        made = masker("tokens", static=static)
+        objective = masker("tokens", static=static)
         first, second = (
-            made(ids, text, text, 3, np.random.default_rng(seed))[1].tolist()
+            objective(ids, text, text, 3, np.random.default_rng(seed))[1].tolist()
             for seed in (1, 2)
         )
         assert (first == second) is static
     assert (
-        made(ids, text, text, 3, np.random.default_rng(1))[1].tolist()
-        == made(ids, text, text, 4, np.random.default_rng(1))[1].tolist()
+        objective(ids, text, text, 3, np.random.default_rng(1))[1].tolist()
+        == objective(ids, text, text, 4, np.random.default_rng(1))[1].tolist()
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from masscli.objectives.unilm.corruption import draw_blocks
-from tests.objectives.test_pretraining import VOCAB, objective, pair, rngs
+from tests.objectives.test_pretraining import VOCAB, make_objective, pair, rngs
 
 MASKABLE = np.array([False, *[True] * 98, False])
 
@@ -62,12 +62,12 @@ def test_where_no_block_fits_the_search_ends() -> None:
 def test_replacements_of_masked_tokens_have_their_shares(
     corruption: str, shares: tuple[float, float, float]
 ) -> None:
-    made = objective("unilm", mask_prob=0.5, corruption=corruption)
+    objective = make_objective("unilm", mask_prob=0.5, corruption=corruption)
     # Words are 10 to 29, so that most random tokens are recognized.
     text = np.random.default_rng(1).integers(10, 30, 3000).tolist()
-    found = made.collator()([pair(text, [])], rngs(1))
-    labels = found.labels["ae"]
-    shown, original = found.source.ids.flatten()[labels.positions], labels.ids
+    batch = objective.collator()([pair(text, [])], rngs(1))
+    labels = batch.labels["ae"]
+    shown, original = batch.source.ids.flatten()[labels.positions], labels.ids
     masked = float((shown == VOCAB.mask).float().mean())
     kept = float((shown == original).float().mean())
     assert (masked, kept, 1 - masked - kept) == pytest.approx(shares, abs=0.03)

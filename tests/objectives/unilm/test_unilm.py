@@ -26,9 +26,9 @@ from masscli.objectives.unilm.corruption import build_example
 from tests.objectives.test_pretraining import (
     FRAMING,
     VOCAB,
-    batch,
-    make,
-    objective,
+    make_batch,
+    make_model,
+    make_objective,
     pair,
     rngs,
     words,
@@ -51,14 +51,18 @@ def laid(
 
 
 def probe(*, layers: int = 3, **options: Any) -> tuple[Objective, Transformer]:
-    made = objective("unilm")
-    model = make(
-        made, encoder_layers=layers, relative_buckets=8, relative_distance=16, **options
+    objective = make_objective("unilm")
+    model = make_model(
+        objective,
+        encoder_layers=layers,
+        relative_buckets=8,
+        relative_distance=16,
+        **options,
     )
     with torch.no_grad():
         for p in model.parameters():
             p.add_(0.2 * torch.randn_like(p))
-    return made, model
+    return objective, model
 
 
 def tokens(x: PseudoMaskExample) -> Tokens:
@@ -67,11 +71,11 @@ def tokens(x: PseudoMaskExample) -> Tokens:
 
 
 def losses(
-    made: Objective, model: Transformer, x: PseudoMaskExample
+    objective: Objective, model: Transformer, x: PseudoMaskExample
 ) -> dict[str, float]:
     return {
         term: float(t.nll)
-        for term, t in made(
+        for term, t in objective(
             model, pseudo_mask_batch([x], tuple(x.label_positions), FRAMING, "en", [0])
         ).items()
     }
@@ -266,7 +270,7 @@ def test_blocks_of_one_token_are_an_autoregressive_model_in_their_order(
     terms: tuple[str, ...],
 ) -> None:
     """The chain rule: the loss is the sum of as many passes, each of which predicts one token from those before it in the order."""
-    made, model = objective("unilm", variant="+".join(terms)), probe()[1]
+    objective, model = make_objective("unilm", variant="+".join(terms)), probe()[1]
     order = [np.array([n]) for n in (9, 2, 10, 4, 8, 5)]
     x = laid(order, terms)
     total = 0.0
@@ -282,8 +286,8 @@ def test_blocks_of_one_token_are_an_autoregressive_model_in_their_order(
         part = PseudoMaskExample(
             x.ids[kept], x.positions[kept], x.segments[kept], x.steps[kept], labels, at
         )
-        total += losses(made, model, part)["ar"]
-    assert losses(made, model, x)["ar"] == pytest.approx(total, rel=1e-5)
+        total += losses(objective, model, part)["ar"]
+    assert losses(objective, model, x)["ar"] == pytest.approx(total, rel=1e-5)
 
 
 def test_from_left_to_right_it_is_a_causal_language_model_that_knows_the_position() -> (
@@ -291,10 +295,10 @@ def test_from_left_to_right_it_is_a_causal_language_model_that_knows_the_positio
 ):
     """All tokens masked one by one, without [M]: each is predicted as a decoder with the same weights does that reads those before it, and
     then a mask."""
-    made, n = objective("unilm", variant="ar"), 7
+    objective, n = make_objective("unilm", variant="ar"), 7
     model, decoder = (
-        make(made, encoder_layers=3),
-        make(made, encoder_layers=0, decoder_layers=3),
+        make_model(objective, encoder_layers=3),
+        make_model(objective, encoder_layers=0, decoder_layers=3),
     )
     decoder.load_state_dict(
         {
@@ -347,19 +351,19 @@ def test_one_block_of_everything_is_bert_on_masks_at_any_depth() -> None:
 
 
 def test_the_order_within_a_block_does_not_matter_and_that_of_blocks_does() -> None:
-    made, model = probe()
-    first = losses(made, model, laid())
+    objective, model = probe()
+    first = losses(objective, model, laid())
     within = losses(
-        made, model, laid([np.array([5, 4]), np.array([2]), np.array([10, 8, 9])])
+        objective, model, laid([np.array([5, 4]), np.array([2]), np.array([10, 8, 9])])
     )
-    among = losses(made, model, laid(ORDER[::-1]))
+    among = losses(objective, model, laid(ORDER[::-1]))
     assert within == pytest.approx(first, rel=1e-5)
     assert among["ae"] == pytest.approx(first["ae"], rel=1e-5)
     assert abs(among["par"] - first["par"]) > 1e-2
 
 
 def test_the_physical_order_of_a_sequence_does_not_matter() -> None:
-    made, model = probe()
+    objective, model = probe()
     x = laid()
     order = np.random.default_rng(1).permutation(len(x.ids))
     at = {term: np.argsort(order)[places] for term, places in x.label_positions.items()}
@@ -376,7 +380,9 @@ def test_the_physical_order_of_a_sequence_does_not_matter() -> None:
         model.encode(tokens(mixed)).hidden[0],
         atol=1e-5,
     )
-    assert losses(made, model, mixed) == pytest.approx(losses(made, model, x), rel=1e-5)
+    assert losses(objective, model, mixed) == pytest.approx(
+        losses(objective, model, x), rel=1e-5
+    )
 
 
 @pytest.mark.parametrize(
@@ -386,28 +392,28 @@ def test_the_physical_order_of_a_sequence_does_not_matter() -> None:
 def test_the_ablations_of_unilm_leave_out_what_they_do_not_need(
     variant: str, terms: set[str]
 ) -> None:
-    made = objective("unilm", variant=variant)
-    found = batch(made, (30, 20), (10, 0))
-    assert set(found.counts) == set(made.weights) == terms
-    assert found.source.steps is not None and found.source.positions is not None
+    objective = make_objective("unilm", variant=variant)
+    batch = make_batch(objective, (30, 20), (10, 0))
+    assert set(batch.counts) == set(objective.weights) == terms
+    assert batch.source.steps is not None and batch.source.positions is not None
     if "ar" in terms:
-        steps = found.source.steps[0]
+        steps = batch.source.steps[0]
         assert sorted(steps[steps > 0].tolist()) == list(
             range(1, int(steps.max()) + 1)
         )  # blocks of one token
     if terms == {"ae"}:
-        assert found.source.ids.shape[1] == 53
+        assert batch.source.ids.shape[1] == 53
     # Batches are planned by the most tokens that a sequence may take up, which blocks of one token do take up.
-    [planned] = made.batch_lengths(np.array([[53]])).tolist()
-    assert found.source.ids.shape[1] <= planned
+    [planned] = objective.batch_lengths(np.array([[53]])).tolist()
+    assert batch.source.ids.shape[1] <= planned
     if "par" not in terms:
-        assert found.source.ids.shape[1] == planned
-    assert set(made(make(made), found)) == terms
+        assert batch.source.ids.shape[1] == planned
+    assert set(objective(make_model(objective), batch)) == terms
 
 
 def test_sequence_to_sequence_by_pseudo_masks_sees_the_target_before_it() -> None:
-    made = objective("s2s", target_mask_prob=0.0)
-    model = make(made, relative_buckets=8, relative_distance=16)
+    objective = make_objective("s2s", target_mask_prob=0.0)
+    model = make_model(objective, relative_buckets=8, relative_distance=16)
     x = pseudo_masking.build_example(
         np.array([5, 10, 11, 6]),
         np.array([20, 21, 22, 2]),
@@ -434,20 +440,22 @@ def test_sequence_to_sequence_by_pseudo_masks_sees_the_target_before_it() -> Non
 
 
 def test_what_is_read_of_a_target_is_corrupted_and_what_is_written_is_not() -> None:
-    made = objective("s2s", target_mask_prob=0.5)
+    objective = make_objective("s2s", target_mask_prob=0.5)
     target = words(3, 400)
-    found = made.collator()(
+    batch = objective.collator()(
         [Example(0, (np.array([10, 11]), np.array(target)))], rngs(1)
     )
-    shown = found.source.ids[0, 4:405]
-    assert found.labels["s2s"].ids.tolist() == [*target, VOCAB.eos]
-    several = made.collator()(
+    shown = batch.source.ids[0, 4:405]
+    assert batch.labels["s2s"].ids.tolist() == [*target, VOCAB.eos]
+    several = objective.collator()(
         [Example(n, (np.array([10, 11]), np.array(words(n, 5 + n)))) for n in range(3)],
         rngs(3),
     )
-    model = make(made)
-    assert made.prepare(model, several) is several
-    plain = made.eval().prepare(model, several).source  # what is validated is writing
+    model = make_model(objective)
+    assert objective.prepare(model, several) is several
+    plain = (
+        objective.eval().prepare(model, several).source
+    )  # what is validated is writing
     for row in range(3):
         assert plain.ids[row, 4 : 10 + row].tolist() == [
             *words(row, 5 + row),
@@ -460,4 +468,4 @@ def test_what_is_read_of_a_target_is_corrupted_and_what_is_written_is_not() -> N
     assert float((shown[:-1] == torch.tensor(target)).float().mean()) == pytest.approx(
         0.55, abs=0.06
     )
-    assert found.source.ids[0, 405:].tolist() == [VOCAB.mask] * 401
+    assert batch.source.ids[0, 405:].tolist() == [VOCAB.mask] * 401

@@ -275,10 +275,10 @@ def test_perplexities_are_means_over_tokens_and_over_words(
     for limit, words in ((tokens, 5 + 2 + 1), (tokens // 2, 3 + 2 + 1)):
         options = SummarizeOptions(max_target=limit, max_source=9)
         options = Summarize.fill_from_data(options, data, "jsonl")
-        made = Summarize(options, ObjectiveContext(framing, model, "jsonl"))
-        assert dict(made.weights) == {"write": 1.0}
-        found = made.compute_metrics(table, outputs)
+        objective = Summarize(options, ObjectiveContext(framing, model, "jsonl"))
+        assert dict(objective.weights) == {"write": 1.0}
+        found = objective.compute_metrics(table, outputs)
         assert found["ppl-piece"] == pytest.approx(math.exp(7 / 13))
         assert found["ppl-word"] == pytest.approx(math.exp(7 / words))
-    found = made.compute_metrics(table, [np.array([1e6, 1.0])] * 3)
+    found = objective.compute_metrics(table, [np.array([1e6, 1.0])] * 3)
     assert all(math.isfinite(value) for value in found.values())

@@ -97,10 +97,10 @@ def test_an_encoder_alone_generates_from_a_table(
         labeled, tmp_path / "run", *task, "--init-from", str(encoder), *REST, updates=3
     )
     capsys.readouterr()
-    made = Checkpoint.open(tmp_path / "run")
+    checkpoint = Checkpoint.open(tmp_path / "run")
     assert (
-        made.recipe.model.decoder_layers == 0
-        and next(iter(made.writers.values())).writer == "encoder"
+        checkpoint.recipe.model.decoder_layers == 0
+        and next(iter(checkpoint.writers.values())).writer == "encoder"
     )
     references = tmp_path / "references"
     told(
@@ -191,10 +191,10 @@ def test_which_stacks_generate_from_scratch(
         *(said if said else ["--decoder-layers", "1"]),
         updates=1,
     )
-    made = Checkpoint.open(tmp_path / "run")
+    checkpoint = Checkpoint.open(tmp_path / "run")
     assert (
-        made.recipe.model.decoder_layers,
-        next(iter(made.writers.values())).writer,
+        checkpoint.recipe.model.decoder_layers,
+        next(iter(checkpoint.writers.values())).writer,
     ) == (decoder, writer)
 
 
@@ -212,10 +212,10 @@ def test_which_stacks_generate_with_initial_weights(
         "1",
     ]
     finetune(labeled, tmp_path / "a", *command, updates=1)
-    made = Checkpoint.open(tmp_path / "a")
+    checkpoint = Checkpoint.open(tmp_path / "a")
     assert (
-        made.recipe.model.decoder_layers == 1
-        and next(iter(made.writers.values())).writer == "decoder"
+        checkpoint.recipe.model.decoder_layers == 1
+        and next(iter(checkpoint.writers.values())).writer == "decoder"
     )
     finetune(
         labeled,
