@@ -25,7 +25,7 @@ from masscli.objectives.registry import objective_class
 from masscli.objectives.shared.table_options import TableOptions
 from masscli.text.tokenizer import Tokenizer
 from masscli.text.unknown_pieces import UnknownPieces
-from tests.task_commands import predict, refused
+from tests.commands import predict, refused
 from tests.toy_tasks import ENCODER, TINY, finetune
 
 pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")

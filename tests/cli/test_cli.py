@@ -38,6 +38,7 @@ from masscli.objectives.stream_selection import StreamSelection
 from masscli.training.recipe import Recipe
 from masscli.training.setup.request import TrainRequest
 from masscli.version import __version__
+from tests.commands import refusal
 
 Seen = list[Any]
 PRETRAIN_HELP = "hint: masscli pretrain --help"
@@ -75,14 +76,6 @@ def requests(monkeypatch: pytest.MonkeyPatch) -> Seen:
 
     command(monkeypatch, "pretrain", take)
     return seen
-
-
-def told(capsys: pytest.CaptureFixture[str], *args: str) -> list[str]:
-    """The lines of a refusal, which must exit with 2 and print nothing on stdout."""
-    assert run(args) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    return err.splitlines()
 
 
 # -- the frame ---------------------------------------------------------------------------------------------------------------------------
@@ -259,7 +252,7 @@ def test_error_messages_word_for_word(
     capsys: pytest.CaptureFixture[str],
     requests: Seen,
 ) -> None:
-    assert told(capsys, *args) == lines
+    assert refusal(capsys, *args) == lines
     assert requests == []
 
 
@@ -285,7 +278,7 @@ def test_keys_that_set_gives_two_values_are_named(
 def test_all_misspelled_flags_are_named_with_the_most_similar_ones(
     capsys: pytest.CaptureFixture[str], requests: Seen
 ) -> None:
-    assert told(capsys, "pretrain", "--max-tokenz", "3", "--sed=1", "--zzzz") == [
+    assert refusal(capsys, "pretrain", "--max-tokenz", "3", "--sed=1", "--zzzz") == [
         "error: no such option: --max-tokenz, did you mean --max-tokens?",
         "error: no such option: --sed, did you mean --seed?",
         "error: no such option: --zzzz",
@@ -293,13 +286,13 @@ def test_all_misspelled_flags_are_named_with_the_most_similar_ones(
     ]
     assert requests == []
     # Hyphens are no similarity, and help replaces nothing.
-    assert told(capsys, "predict", "--model", "run")[0] == (
+    assert refusal(capsys, "predict", "--model", "run")[0] == (
         "error: no such option: --model"
     )
-    assert told(capsys, "preprocess", "--joint-bpe")[0] == (
+    assert refusal(capsys, "preprocess", "--joint-bpe")[0] == (
         "error: no such option: --joint-bpe"
     )
-    assert told(capsys, "generate", "--do_sample")[0] == (
+    assert refusal(capsys, "generate", "--do_sample")[0] == (
         "error: no such option: --do_sample, did you mean --sampling?"
     )
 
@@ -336,7 +329,7 @@ def test_all_misspelled_flags_are_named_with_the_most_similar_ones(
 def test_arguments_written_as_flags_and_flags_of_other_commands_are_explained(
     capsys: pytest.CaptureFixture[str], args: list[str], lines: list[str]
 ) -> None:
-    assert told(capsys, *args) == lines
+    assert refusal(capsys, *args) == lines
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -430,7 +423,7 @@ def test_disk_errors_are_one_line(
         raise OSError(number, os.strerror(number), name)
 
     command(monkeypatch, "inspect", fail)
-    assert told(capsys, "inspect")[0] == line
+    assert refusal(capsys, "inspect")[0] == line
 
 
 def test_other_errors_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -455,7 +448,7 @@ def test_exit_statuses(
     assert run(["inspect"]) == 130
     assert capsys.readouterr().err == "stopped by SIGINT\n"
     command(monkeypatch, "inspect", refused)
-    assert told(capsys, "inspect") == ["error: this cannot be done", "hint: do that"]
+    assert refusal(capsys, "inspect") == ["error: this cannot be done", "hint: do that"]
 
 
 def test_a_bug_exits_with_1_and_a_plain_traceback(tmp_path: Path) -> None:
@@ -596,18 +589,18 @@ def test_an_error_in_a_file_names_the_file(
 ) -> None:
     path = tmp_path / "run.toml"
     path.write_text("[optim]\nlrr = 1e-3\n[train]\nmax_tokens = 0\n" + STREAMS)
-    assert told(capsys, "pretrain", "--config", str(path)) == [
+    assert refusal(capsys, "pretrain", "--config", str(path)) == [
         f"error: {path}: optim.lrr: unknown key, did you mean 'lr'?",
         f"error: {path}: train.max_tokens: must be above 0, got 0",
         PRETRAIN_HELP,
     ]
     path.write_text("[optim\n")
-    first, hint = told(capsys, "pretrain", "--config", str(path))
+    first, hint = refusal(capsys, "pretrain", "--config", str(path))
     assert first.startswith(f"error: {path}: ") and "line 1" in first
     assert hint == "hint: the file must be TOML in UTF-8"
     path.write_text('[stream.en]\ntext = "en"\nobjective = { name = "mas" }\n')
     assert (
-        told(capsys, "pretrain", "--config", str(path))[0]
+        refusal(capsys, "pretrain", "--config", str(path))[0]
         == f"error: {path}: no objective called 'mas', did you mean 'mass'?"
     )
 
@@ -648,11 +641,11 @@ def test_a_dataclass_defines_the_options_of_a_command(
     assert run(["inspect"]) == 0
     assert run(["inspect", "--width", "7", "--no-quick"]) == 0
     assert seen == [Settings(), Settings(width=7, quick=False)]
-    assert told(capsys, "inspect", "--width", "wide") == [
+    assert refusal(capsys, "inspect", "--width", "wide") == [
         "error: --width: expected int, got 'wide'",
         "hint: masscli inspect --help",
     ]
-    assert told(capsys, "inspect", "--width", "10") == ["error: too wide"]
+    assert refusal(capsys, "inspect", "--width", "10") == ["error: too wide"]
 
 
 # -- recipes -----------------------------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from masscli.__main__ import run
+from tests.commands import refusal
 from tests.toy_tasks import ENCODER, save
 
 
@@ -32,12 +33,8 @@ def scored(
 
 
 def refused(capsys: pytest.CaptureFixture[str], *args: object) -> list[str]:
-    """The error and its hint."""
-    capsys.readouterr()
-    assert run(["score", *map(str, args)]) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    return err.splitlines()
+    """The error and the hint with which `masscli score` refuses its arguments."""
+    return refusal(capsys, "score", *args)
 
 
 def share(gold: Sequence[object], predicted: Sequence[object]) -> float:

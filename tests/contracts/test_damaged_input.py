@@ -19,6 +19,7 @@ import torch
 from masscli.__main__ import run
 from masscli.core.errors import MasscliError
 from masscli.data.storage.data_folder import DataFolder
+from tests.commands import refusal
 
 HUGE = "1" * 5000
 DEEP = "[" * 100_000
@@ -54,12 +55,10 @@ def no_waiting() -> Iterator[None]:
         signal.signal(signal.SIGALRM, previous)
 
 
-def told(capsys: pytest.CaptureFixture[str], *args: object) -> str:
-    """Run a command that must be refused, and return its message."""
-    capsys.readouterr()
+def error_of(capsys: pytest.CaptureFixture[str], *args: object) -> str:
+    """The only error of a command that has to be refused at once."""
     with no_waiting():
-        assert run([str(arg) for arg in args]) == 2
-    message = capsys.readouterr().err
+        message = "\n".join(refusal(capsys, *args))
     assert message.count("error: ") == 1
     return message
 
@@ -98,7 +97,7 @@ def test_settings_in_a_file(
     path = tmp_path / "recipe.toml"
     path.write_text("")
     DAMAGE[kind](path)
-    message = told(capsys, "pretrain", toy, "--objective", "mass", "--config", path)
+    message = error_of(capsys, "pretrain", toy, "--objective", "mass", "--config", path)
     assert str(path) in message
     assert len(message) < 400
 
@@ -125,7 +124,7 @@ def test_files_of_answers(
         "--metric",
         "squad",
     ]
-    assert which in told(capsys, *command, "--na-prob", tmp_path / "probabilities")
+    assert which in error_of(capsys, *command, "--na-prob", tmp_path / "probabilities")
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
@@ -141,7 +140,7 @@ def test_logs_of_runs_and_of_scores(
         # Lines that are cut off are left out of a run's log.
         assert run(["report", str(path.parent)]) in (0, 2)
         if kind != "a pipe":
-            told(capsys, "report", path)
+            error_of(capsys, "report", path)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +152,7 @@ def test_a_log_that_cannot_be_written(
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_text("a\n")
     text = tmp_path / "file"
-    assert f"--append {tmp_path / place}: " in told(
+    assert f"--append {tmp_path / place}: " in error_of(
         capsys, "score", text, "--ref", text, "--append", tmp_path / place
     )
 
@@ -173,7 +172,7 @@ def test_pipes_are_not_read_twice(
         "--destdir",
         tmp_path / "out",
     ]
-    assert "is a pipe or a device, but text is read more than once" in told(
+    assert "is a pipe or a device, but text is read more than once" in error_of(
         capsys, *args
     )
 
@@ -217,7 +216,7 @@ def test_a_long_line_is_not_quoted_as_a_whole(
 ) -> None:
     path = tmp_path / "text.tsv"
     path.write_bytes(b"\0" * (1 << 20) + b"\t\n")
-    message = told(capsys, "score", path, "--ref", path, "--column", "x")
+    message = error_of(capsys, "score", path, "--ref", path, "--column", "x")
     assert str(path) in message and len(message) < 30_000
 
 
@@ -321,7 +320,7 @@ def test_files_that_options_name(
         re.sub(r"\b(PATH|TEXT|CODES|SAMPLE|OUT)\b", rf"{tmp_path}/\1", arg)
         for arg in args
     ]
-    message = told(capsys, *replaced)
+    message = error_of(capsys, *replaced)
     if "SAMPLE" not in args:
         assert f"{tmp_path}/PATH" in message
     assert not (tmp_path / "OUT").exists()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from masscli.__main__ import run
+from tests.commands import refusal
 
 SMALL = [
     "--encoder-layers",
@@ -47,13 +48,10 @@ def trained(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def told(capsys: pytest.CaptureFixture[str], args: list[str]) -> list[str]:
-    """The lines on standard error of a command that must fail with status 2 and say nothing on standard output."""
-    capsys.readouterr()
-    assert run(args) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    return [line for line in err.split("\n") if line.startswith(("error: ", "hint: "))]
+def error_and_hint(capsys: pytest.CaptureFixture[str], *args: str) -> list[str]:
+    """The error and the hint of a command that has to be refused, without warnings."""
+    lines = refusal(capsys, *args)
+    return [line for line in lines if line.startswith(("error: ", "hint: "))]
 
 
 @pytest.mark.parametrize(
@@ -92,7 +90,7 @@ def test_numbers_out_of_bounds(
         "--save-dir",
         str(tmp_path / "run"),
     ]
-    assert told(capsys, [*args, *flags])[0] == f"error: {line}"
+    assert error_and_hint(capsys, *args, *flags)[0] == f"error: {line}"
     assert not list(tmp_path.rglob("step-*"))
 
 
@@ -105,8 +103,10 @@ def test_a_vocabulary_without_room_for_a_letter(
     command += ["--destdir", str(tmp_path / "data"), "--vocab-size"]
     for size in ("1", "3", "4"):
         message = f"error: --vocab-size: must be at least 5, got {size}"
-        assert told(capsys, [*command, size])[0] == message
-    assert "--vocab-size 5 is too small: each" in told(capsys, [*command, "5"])[0]
+        assert error_and_hint(capsys, *command, size)[0] == message
+    assert (
+        "--vocab-size 5 is too small: each" in error_and_hint(capsys, *command, "5")[0]
+    )
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_impossible_search_options_are_refused(
 
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"ba be\n")))
     assert (
-        told(capsys, ["generate", str(trained), "-i", "-", *flags])[0]
+        error_and_hint(capsys, "generate", str(trained), "-i", "-", *flags)[0]
         == f"error: {line}"
     )
 
@@ -201,8 +201,8 @@ def test_different_models_are_not_averaged(
         )
         == 0
     )
-    first, hint = told(
-        capsys, ["average", str(trained), str(other), "-o", str(tmp_path / "mean")]
+    first, hint = error_and_hint(
+        capsys, "average", str(trained), str(other), "-o", str(tmp_path / "mean")
     )
     assert first.endswith(
         f"is not the same model as {(trained / 'checkpoints/last').resolve()}"
@@ -211,7 +211,9 @@ def test_different_models_are_not_averaged(
     file = tmp_path / "file"
     file.touch()
     assert (
-        told(capsys, ["average", str(trained), str(trained), "-o", str(file)])[0]
+        error_and_hint(capsys, "average", str(trained), str(trained), "-o", str(file))[
+            0
+        ]
         == f"error: {file}: is a file"
     )
     assert not (tmp_path / "mean").exists()
@@ -233,7 +235,7 @@ def test_processes_without_torchrun(
         "--save-dir",
         str(tmp_path / "run"),
     ]
-    assert told(capsys, args) == ["error: WORLD_SIZE is 2, but RANK, MASTER_ADDR, MASTER_PORT are not set",
+    assert error_and_hint(capsys, *args) == ["error: WORLD_SIZE is 2, but RANK, MASTER_ADDR, MASTER_PORT are not set",
                                   "hint: start with torchrun, or unset WORLD_SIZE"]  # fmt: skip
 
 
@@ -253,8 +255,8 @@ def test_a_failure_before_anything_was_saved_promises_nothing(
         "--max-update",
         "9",
     ]
-    first, hint = told(
-        capsys, [*args, "--clip-norm", "0", "--save-dir", str(tmp_path / "run")]
+    first, hint = error_and_hint(
+        capsys, *args, "--clip-norm", "0", "--save-dir", str(tmp_path / "run")
     )
     assert first.startswith("error: update ") and hint.endswith(
         "nothing was saved yet: the run starts over"
@@ -309,7 +311,7 @@ def test_flags_that_contradict_a_recipe_are_refused(
         "--save-dir",
         str(tmp_path / "other"),
     ]
-    assert told(capsys, [*args, *flags])[0] == f"error: {line}"
+    assert error_and_hint(capsys, *args, *flags)[0] == f"error: {line}"
     assert (
         run(
             [
@@ -330,10 +332,10 @@ def test_set_does_not_change_the_streams_that_flags_make(
     toy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     args = ["pretrain", str(toy), "--objective", "mass"]
-    *_, hint = told(capsys, [*args, "--set", "stream.mass-en.loss_weight=2"])
+    *_, hint = error_and_hint(capsys, *args, "--set", "stream.mass-en.loss_weight=2")
     assert "are changed by flags, and not with --set stream..." in hint
-    *_, hint = told(
-        capsys, [*args, "--langs", "en", "--set", "stream.mass-en.loss_weight=2"]
+    *_, hint = error_and_hint(
+        capsys, *args, "--langs", "en", "--set", "stream.mass-en.loss_weight=2"
     )
     assert "leave --config and --set stream... out" in hint
 
@@ -392,7 +394,7 @@ def test_requests_that_cannot_be_fulfilled_are_refused(
         "1",
     ]
     args = [flags[0], str(toy), *small, "--save-dir", str(tmp_path / "run"), *flags[1:]]
-    assert told(capsys, args)[0] == f"error: {line.format(toy=toy)}"
+    assert error_and_hint(capsys, *args)[0] == f"error: {line.format(toy=toy)}"
 
 
 def test_a_run_is_not_continued_on_other_text_or_another_task(
@@ -428,17 +430,15 @@ def test_a_run_is_not_continued_on_other_text_or_another_task(
         str(tmp_path / "run"),
     ]
     assert run([*args, "--max-update", "1"]) == 0
-    said = told(
+    said = error_and_hint(
         capsys,
-        [
-            "pretrain",
-            str(tmp_path / "bin"),
-            "--objective",
-            "denoise",
-            *SMALL,
-            "--save-dir",
-            str(tmp_path / "run"),
-        ],
+        "pretrain",
+        str(tmp_path / "bin"),
+        "--objective",
+        "denoise",
+        *SMALL,
+        "--save-dir",
+        str(tmp_path / "run"),
     )
     assert (
         said[0]
@@ -448,7 +448,7 @@ def test_a_run_is_not_continued_on_other_text_or_another_task(
     preprocess(
         "--overwrite", "--spm-model", str(tmp_path / "run/checkpoints/last/vocab.model")
     )
-    said = told(capsys, [*args, "--max-update", "2"])
+    said = error_and_hint(capsys, *args, "--max-update", "2")
     assert said[0].endswith(
         f"the run was trained on different text from what is in {tmp_path / 'bin'} now"
     )
@@ -471,6 +471,6 @@ def test_inspect_verifies_what_training_alone_reads(
     damaged[-1] ^= 1
     moments.write_bytes(damaged)
     assert (
-        told(capsys, ["inspect", str(copy), "--verify"])[0]
+        error_and_hint(capsys, "inspect", str(copy), "--verify")[0]
         == f"error: {moments}: damaged (its checksum differs)"
     )

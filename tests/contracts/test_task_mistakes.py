@@ -12,6 +12,7 @@ from masscli.__main__ import run
 from masscli.api.task_model import TaskModel
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.objectives.labeled.options import ClassifyOptions
+from tests.commands import run_command
 from tests.toy_tasks import ENCODER, save
 
 pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
@@ -38,16 +39,6 @@ def trained(labeled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         ]
         assert run(command) == 0
     return place
-
-
-def told(
-    capsys: pytest.CaptureFixture[str], args: Sequence[object], status: int
-) -> tuple[list[str], list[str]]:
-    """The lines on standard output and on standard error."""
-    capsys.readouterr()
-    assert run([str(arg) for arg in args]) == status
-    out, err = capsys.readouterr()
-    return out.split("\n")[:-1], err.split("\n")[:-1]
 
 
 def asked(*questions: dict[str, object], context: str = "ba bo") -> str:
@@ -97,7 +88,7 @@ def test_inputs_that_cannot_be_predicted_are_reported(
 ) -> None:
     path = tmp_path / name
     path.write_text(text, encoding="utf-8")
-    out, err = told(capsys, ["predict", trained / task, "-i", path], 2)
+    out, err = run_command(capsys, "predict", trained / task, "-i", path, status=2)
     assert (out, err) == ([], [f"error: {message.format(x=path)}", f"hint: {hint}"])
 
 
@@ -116,15 +107,15 @@ def test_a_null_threshold_is_refused_where_every_question_is_answered(
         ),
         encoding="utf-8",
     )
-    told(
+    run_command(
         capsys,
-        finetuned(
+        *finetuned(
             labeled / "data", tmp_path, answered, answered, "squad", "extract", *SMALL
         ),
-        0,
+        status=0,
     )
-    out, err = told(
-        capsys, ["predict", tmp_path / "run", "-i", answered, *threshold], 2
+    out, err = run_command(
+        capsys, "predict", tmp_path / "run", "-i", answered, *threshold, status=2
     )
     message = f"--null-threshold: all questions that {tmp_path / 'run'} was trained on have answers, so it always gives an answer"
     assert (out, err) == (
@@ -133,16 +124,14 @@ def test_a_null_threshold_is_refused_where_every_question_is_answered(
     )
     assert (
         len(
-            told(
+            run_command(
                 capsys,
-                [
-                    "predict",
-                    trained / "extract",
-                    "-i",
-                    labeled / "valid.json",
-                    *threshold,
-                ],
-                0,
+                "predict",
+                trained / "extract",
+                "-i",
+                labeled / "valid.json",
+                *threshold,
+                status=0,
             )[0]
         )
         == 12
@@ -175,7 +164,9 @@ def test_an_input_format_that_does_not_suit_the_task_is_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     path = save(tmp_path / name, ["sentence\tprediction", "ba\tyes"])
-    out, err = told(capsys, ["predict", trained / task, "-i", path, *option.split()], 2)
+    out, err = run_command(
+        capsys, "predict", trained / task, "-i", path, *option.split(), status=2
+    )
     assert (out, err) == ([], [f"error: {message.format(x=path)}", f"hint: {hint}"])
 
 
@@ -184,24 +175,27 @@ def test_columns_beside_lines(
 ) -> None:
     """A file of lines has no header, and its columns are called 1 and 2."""
     path = save(tmp_path / "x.txt", ["ba ga", "", "bo"])
-    out, _ = told(
+    out, _ = run_command(
         capsys,
-        [
-            "predict",
-            trained / "classify",
-            "-i",
-            path,
-            "--input-format",
-            "lines",
-            "--format",
-            "tsv",
-        ],
-        0,
+        "predict",
+        trained / "classify",
+        "-i",
+        path,
+        "--input-format",
+        "lines",
+        "--format",
+        "tsv",
+        status=0,
     )
-    text, _ = told(
+    text, _ = run_command(
         capsys,
-        ["predict", trained / "classify", "-i", path, "--input-format", "lines"],
-        0,
+        "predict",
+        trained / "classify",
+        "-i",
+        path,
+        "--input-format",
+        "lines",
+        status=0,
     )
     assert out[0].split("\t") == ["1", "prediction", "probability"]
     assert [row.split("\t")[:2] for row in out[1:]] == [
@@ -239,8 +233,8 @@ def test_empty_and_unlabeled_examples_get_a_prediction(
 ) -> None:
     path = tmp_path / name
     path.write_text(text, encoding="utf-8")
-    out, err = told(
-        capsys, ["predict", trained / task, "-i", path, "--precision", "fp32"], 0
+    out, err = run_command(
+        capsys, "predict", trained / task, "-i", path, "--precision", "fp32", status=0
     )
     assert len(out) == count
     assert err[-1].startswith(f"predicted {count} example")
@@ -258,17 +252,15 @@ def test_truncated_examples_are_counted(
             context="ba " * 40,
         )
     )
-    out, err = told(
+    out, err = run_command(
         capsys,
-        [
-            "predict",
-            trained / "extract",
-            "-i",
-            tmp_path / "x.json",
-            "--format",
-            "jsonl",
-        ],
-        0,
+        "predict",
+        trained / "extract",
+        "-i",
+        tmp_path / "x.json",
+        "--format",
+        "jsonl",
+        status=0,
     )
     assert [json.loads(line)["id"] for line in out] == ["0", "1", "2"]
     assert err[0] == "warning: 3 of 3 questions are truncated to 6 tokens (--max-query)"
@@ -317,15 +309,21 @@ def test_missing_labels_are_reported(
         args = finetuned(
             labeled / "data", tmp_path / name, train, valid, "tsv", "classify"
         )
-        found[name] = told(capsys, args, 0 if name == "c" else 2)[1]
+        found[name] = run_command(capsys, *args, status=0 if name == "c" else 2)[1]
     hint = "hint: there is nothing to learn; is it the right column?"
     assert found["a"] == [f"error: {one}: has one label only, 'no'", hint]
     assert found["b"] == [
         f"error: {empty}:3: its 'label' is empty",
         "hint: fill it in, or leave such rows out: masscli preprocess --check-columns label=filled --bad-rows skip",
     ]
-    asked_for = told(
-        capsys, [*args, "--labels", "no,yes,maybe", "--save-dir", tmp_path / "more"], 0
+    asked_for = run_command(
+        capsys,
+        *args,
+        "--labels",
+        "no,yes,maybe",
+        "--save-dir",
+        tmp_path / "more",
+        status=0,
     )[1]
     remark = "classify-tsv: no example of label 'maybe' is in the training part: it is not learned"
     assert remark in asked_for
@@ -356,7 +354,7 @@ def test_labels_of_validation_that_were_never_learned(
         (tmp_path / name).mkdir()
         args = finetuned(labeled / "data", tmp_path / name, save(tmp_path / f"{name}-train.tsv", train),
                          save(tmp_path / f"{name}.tsv", rows), "tsv", "classify", "--max-update", 12)  # fmt: skip
-        found[name] = told(capsys, args, 2 if name == "none" else 0)[1]
+        found[name] = run_command(capsys, *args, status=2 if name == "none" else 0)[1]
     remark = f"2 of 5 labels do not occur in the training part (first 'maybe', {tmp_path / 'all.tsv'}:3) and count as wrong in the metrics"
     assert [line for line in found["all"] if "count as wrong" in line] == [
         f"classify-tsv, valid: {remark}"
@@ -388,7 +386,7 @@ def test_question_at_without_questions_is_refused(
         "--task",
         "choose",
     ]
-    _, err = told(capsys, [*command, "--question-at", "context"], 2)
+    _, err = run_command(capsys, *command, "--question-at", "context", status=2)
     assert err[0].startswith("error: --question-at context: the examples in ") and err[
         0
     ].endswith(" have no 'question'")
@@ -426,7 +424,7 @@ def test_an_answer_that_no_window_holds_is_counted(
         "--max-query",
         6,
     )
-    _, err = told(capsys, args, 0)
+    _, err = run_command(capsys, *args, status=0)
     messages = [line for line in err if "lie in no window" in line]
     remark = ": 1 answers lie in no window as a whole (--max-length, --doc-stride) and are not learned"
     assert [line.partition("extract-squad")[2] for line in messages] == [
@@ -444,12 +442,12 @@ def test_predictions_are_not_made_if_they_cannot_be_written(
 ) -> None:
     monkeypatch.setattr(TaskModel, "outputs", None)  # it would be called
     command = ["predict", trained / "extract", "--input", labeled / "valid.json"]
-    assert told(capsys, [*command, "-o", tmp_path / "no/x"], 2)[1] == [
+    assert run_command(capsys, *command, "-o", tmp_path / "no/x", status=2)[1] == [
         f"error: --output {tmp_path / 'no/x'}: its folder does not exist",
         "hint: name a file in a folder that exists",
     ]
-    _, err = told(
-        capsys, [*command, "-o", tmp_path / "x", "--na-prob", tmp_path / "no/o"], 2
+    _, err = run_command(
+        capsys, *command, "-o", tmp_path / "x", "--na-prob", tmp_path / "no/o", status=2
     )
     assert err == [
         f"error: --na-prob {tmp_path / 'no/o'}: its folder does not exist",
@@ -478,7 +476,7 @@ def test_another_kind_of_file(
             "--destdir",
             tmp_path / "data",
         ]
-        _, err = told(capsys, command, 2)
+        _, err = run_command(capsys, *command, status=2)
         assert str(path) in err[-2] and hint in err[-1]
 
 
@@ -496,12 +494,18 @@ def test_the_label_is_not_offered_as_text_and_a_wrong_column_has_a_short_hint(
         "--save-dir",
         tmp_path / "run",
     ]
-    _, err = told(capsys, [*command, "--text-columns", "Label,sentence1"], 2)
+    _, err = run_command(
+        capsys, *command, "--text-columns", "Label,sentence1", status=2
+    )
     assert err[0] == "error: --text-columns Label,sentence1: label is the label"
-    _, err = told(
+    _, err = run_command(
         capsys,
-        [*command, "--label-column", "sentence1", "--text-columns", "sentence2"],
-        2,
+        *command,
+        "--label-column",
+        "sentence1",
+        "--text-columns",
+        "sentence2",
+        status=2,
     )
     assert (
         "does not occur in the training part" in err[0]
@@ -514,18 +518,16 @@ def test_a_missing_vocabulary_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     table = save(tmp_path / "x.tsv", ["label\ttext", "1\tba"])
-    _, err = told(
+    _, err = run_command(
         capsys,
-        [
-            "preprocess",
-            "--spm-model",
-            tmp_path / "no",
-            "--tsv",
-            f"train={table}",
-            "--destdir",
-            tmp_path / "d",
-        ],
-        2,
+        "preprocess",
+        "--spm-model",
+        tmp_path / "no",
+        "--tsv",
+        f"train={table}",
+        "--destdir",
+        tmp_path / "d",
+        status=2,
     )
     assert err[0] == f"error: --spm-model {tmp_path / 'no'}: no such file or folder"
 
@@ -545,24 +547,37 @@ def test_questions_are_scored_whatever_answer_start_says(
     ]
     lines = save(tmp_path / "told.jsonl", [json.dumps(answer) for answer in answers])
     odds = save(tmp_path / "odds.json", ['{"a": 0.1, "b": 0.2}'])
-    out, _ = told(capsys, ["score", lines, "--ref", reference, "--metric", "squad"], 0)
+    out, _ = run_command(
+        capsys, "score", lines, "--ref", reference, "--metric", "squad", status=0
+    )
     assert [row.split()[2] for row in out[:2]] == ["50.00", "50.00"]
-    _, err = told(
+    _, err = run_command(
         capsys,
-        ["score", lines, "--ref", reference, "--metric", "squad", "--na-prob", odds],
-        2,
+        "score",
+        lines,
+        "--ref",
+        reference,
+        "--metric",
+        "squad",
+        "--na-prob",
+        odds,
+        status=2,
     )
     assert err == [
         f"error: --na-prob: all questions of {reference} have answers",
         "hint: leave it out",
     ]
-    _, err = told(capsys, ["score", lines, "--ref", reference, "--metric", "f1"], 2)
+    _, err = run_command(
+        capsys, "score", lines, "--ref", reference, "--metric", "f1", status=2
+    )
     assert err == [
         f"error: {reference}: is in the format of SQuAD",
         "hint: score predictions with --metric squad",
     ]
     bad = save(tmp_path / "bad.jsonl", ['{"line": 1}', '{"line": 2}'])
-    _, err = told(capsys, ["score", bad, "--ref", reference, "--metric", "squad"], 2)
+    _, err = run_command(
+        capsys, "score", bad, "--ref", reference, "--metric", "squad", status=2
+    )
     assert err == [
         f"error: {bad}:1: has no id or no answer",
         "hint: `masscli predict --format jsonl` writes id and answer",
@@ -590,7 +605,7 @@ def test_examples_without_a_gold_label_are_left_out(
         (tmp_path / name).mkdir()
         args = finetuned(labeled / "data", tmp_path / name, save(tmp_path / f"{name}-train.tsv", train),
                          save(tmp_path / f"{name}.tsv", rows), "tsv", "classify", "--max-update", "12", *more)  # fmt: skip
-        return told(capsys, args, status)[1]
+        return run_command(capsys, *args, status=status)[1]
 
     def recorded(name: str) -> tuple[dict[str, float], tuple[str, ...]]:
         log = [

@@ -12,7 +12,7 @@ import torch
 from masscli.api.model import load
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.cli.app import dispatch
-from tests.task_commands import predict, refused
+from tests.commands import predict, refused
 from tests.toy_tasks import REST, TINY, finetune, save
 
 pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")

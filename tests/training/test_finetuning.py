@@ -12,7 +12,7 @@ from masscli.cli.app import dispatch
 from masscli.core.config import from_dict
 from masscli.training.config import OptimConfig
 from masscli.training.optim import layer_scale
-from tests.task_commands import refused
+from tests.commands import refused
 from tests.toy_tasks import ENCODER, REST, TINY, finetune
 
 pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")

@@ -22,8 +22,8 @@ from masscli.checkpoint.convert.post_processor import (
     count_separators,
 )
 from masscli.cli.app import dispatch
+from tests.commands import predict, refused
 from tests.published import D, P, Published, Tensors, error_of, tensors, write
-from tests.task_commands import predict, refused
 
 pytestmark = pytest.mark.usefixtures("no_sync")
 

@@ -10,7 +10,7 @@ import pytest
 from masscli.cli.app import build_command
 from masscli.cli.foreign.table import ForeignProgram, programs
 from masscli.objectives.registry import OBJECTIVES
-from tests.cli.test_cli import told
+from tests.commands import refusal
 
 
 def own_flags() -> set[str]:
@@ -70,7 +70,7 @@ def test_all_foreign_flags_of_a_command_line_are_explained_in_one_message(
         "--criterion",
         "cross_entropy",
     ]
-    assert told(
+    assert refusal(
         capsys, "finetune", "--task", "translate", *args, "--max_tokens", "9", "--zzz"
     ) == [
         "error: --max-sentences (of fairseq-train): is --batch-size 32 here",
@@ -82,7 +82,7 @@ def test_all_foreign_flags_of_a_command_line_are_explained_in_one_message(
         "error: no such option: --zzz",
         "hint: masscli convert-command 'fairseq-train ...' converts a whole command line",
     ]
-    assert told(
+    assert refusal(
         capsys, "pretrain", "--emb_dim", "512", "--per_device_train_batch_size", "8"
     ) == [
         "error: --emb_dim (of train.py): is --dim 512 here",
@@ -95,7 +95,8 @@ def test_a_command_without_a_counterpart_keeps_the_words_of_the_parser(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert (
-        told(capsys, "score", "--emb_dim", "3")[0] == "error: no such option: --emb_dim"
+        refusal(capsys, "score", "--emb_dim", "3")[0]
+        == "error: no such option: --emb_dim"
     )
 
 
@@ -103,19 +104,19 @@ def test_values_of_another_toolkit_are_explained(
     toy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pretrain = ("pretrain", str(toy), "--objective", "mass")
-    assert told(capsys, *pretrain, "--arch", "transformer_iwslt_de_en")[-1] == (
+    assert refusal(capsys, *pretrain, "--arch", "transformer_iwslt_de_en")[-1] == (
         "hint: --arch transformer_iwslt_de_en (of fairseq-train): is --arch base --ffn-dim 1024 --heads 4 "
         "--embeddings separate --no-tie-output here"
     )
-    assert told(capsys, *pretrain, "--lr-scheduler=polynomial_decay")[-1] == (
+    assert refusal(capsys, *pretrain, "--lr-scheduler=polynomial_decay")[-1] == (
         "hint: --lr-scheduler polynomial_decay (of fairseq-train): is --lr-scheduler linear here"
     )
-    assert told(capsys, "finetune", "--task", "translation")[-1] == (
+    assert refusal(capsys, "finetune", "--task", "translation")[-1] == (
         "hint: --task translation (of fairseq-train): is --task translate here"
     )
-    assert told(capsys, "pretrain", "--objective", "masked_lm")[-1] == (
+    assert refusal(capsys, "pretrain", "--objective", "masked_lm")[-1] == (
         "hint: --task masked_lm (of fairseq-train): is --objective roberta here"
     )
-    assert told(capsys, "pretrain", "--objective", "mas")[-1] == (
+    assert refusal(capsys, "pretrain", "--objective", "mas")[-1] == (
         "hint: masscli pretrain --help"
     )

@@ -30,6 +30,8 @@ from masscli.data.storage.data_folder import DataFolder
 from masscli.data.storage.manifest import Manifest
 from masscli.text import compressed, corpus
 
+pytestmark = pytest.mark.usefixtures("no_sync")
+
 WORDS = {
     "en": "the a small big red old house garden dog cat man woman sees has finds and in",
     "de": "der die das klein groß rot alt Haus Garten Hund Katze Mann Frau sieht hat und in",
@@ -50,12 +52,6 @@ def save(path: Path, lines: list[str]) -> Path:
         "".join(line + "\n" for line in lines), encoding="utf-8", newline=""
     )
     return path
-
-
-@pytest.fixture(autouse=True)
-def no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waiting for the disk is not what is tested here."""
-    monkeypatch.setattr("os.fsync", lambda descriptor: None)
 
 
 @pytest.fixture

@@ -16,18 +16,14 @@ from masscli.data.storage.column_writer import ColumnWriter, ResumeError, Writer
 from masscli.data.storage.columns import Column, RowBlock, concatenate, count_pieces
 from masscli.data.storage.shards import DTYPES_OF_KIND, FORMAT, HEADER, MAGIC, Shard
 
+pytestmark = pytest.mark.usefixtures("no_sync")
+
 FINGERPRINT = "ab" * 32
 LIMIT = 1 << 20
 any_folder = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     max_examples=60,
 )
-
-
-@pytest.fixture(autouse=True)
-def no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waiting for the disk is not what is tested here."""
-    monkeypatch.setattr("os.fsync", lambda descriptor: None)
 
 
 def append(

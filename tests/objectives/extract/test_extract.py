@@ -22,7 +22,7 @@ from masscli.objectives.extract.question_windows import (
     QuestionWindowDataset,
     answer_token_span,
 )
-from tests.task_commands import predict, refused
+from tests.commands import predict, refused
 from tests.toy_tasks import ENCODER, TINY, finetune
 
 pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")

@@ -16,7 +16,7 @@ from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.storage.data_folder import DataFolder
 from masscli.objectives.labeled.choose import Choose
 from masscli.training.setup.build import build
-from tests.task_commands import predict, refused
+from tests.commands import predict, refused
 from tests.toy_tasks import ENCODER, TINY, finetune, save
 
 pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")

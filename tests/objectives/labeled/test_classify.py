@@ -18,7 +18,7 @@ from masscli.models.config import ModelConfig
 from masscli.objectives.labeled.classify import Classify
 from masscli.objectives.labeled.options import ClassifyOptions
 from masscli.objectives.objective import ObjectiveContext
-from tests.task_commands import predict, refused
+from tests.commands import predict, refused
 from tests.toy_tasks import ENCODER, TINY, finetune, save
 
 pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")

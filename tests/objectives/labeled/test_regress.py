@@ -8,7 +8,7 @@ import pytest
 
 from masscli.cli.app import dispatch
 from masscli.core.errors import MasscliError
-from tests.task_commands import predict
+from tests.commands import predict
 from tests.toy_tasks import ENCODER, finetune
 
 pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")

@@ -17,7 +17,7 @@ from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.storage.data_folder import DataFolder
 from masscli.objectives.labeled.options import TagOptions
 from masscli.objectives.labeled.tag import Tag
-from tests.task_commands import predict, refused
+from tests.commands import predict, refused
 from tests.toy_tasks import ENCODER, finetune, save
 
 pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")

@@ -15,7 +15,7 @@ from masscli.data.batches.loader import BatchBuilder
 from masscli.data.storage.data_folder import DataFolder
 from masscli.objectives.labeled.classify import Classify
 from masscli.training.setup.build import build
-from tests.task_commands import predict, refused
+from tests.commands import predict, refused
 from tests.toy_tasks import ENCODER, TINY, finetune
 
 pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")

@@ -21,7 +21,7 @@ from masscli.objectives.write.options import SummarizeOptions
 from masscli.objectives.write.summarize import Summarize
 from masscli.training.setup.build import build
 from masscli.training.validation_tasks import WritingTask
-from tests.task_commands import refused
+from tests.commands import refused
 from tests.toy_tasks import TINY, finetune, save
 
 pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")

@@ -15,6 +15,7 @@ from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.text.tokenizer import Tokenizer
 from masscli.training import validation_tasks
 from masscli.training.setup.build import build
+from tests.commands import run_command
 from tests.toy_tasks import ENCODER, ONE_LAYER, REST, TINY, WORDS, finetune, save
 
 pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
@@ -41,16 +42,6 @@ TALK = [
     "60",
 ]
 EXACT = ["--precision", "fp32"]
-
-
-def told(
-    capsys: pytest.CaptureFixture[str], *args: object, status: int = 0
-) -> tuple[list[str], list[str]]:
-    """The lines on standard output and on standard error."""
-    capsys.readouterr()
-    assert run([str(arg) for arg in args]) == status
-    out, err = capsys.readouterr()
-    return out.split("\n")[:-1], err.split("\n")[:-1]
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +94,7 @@ def test_an_encoder_alone_generates_from_a_table(
         and next(iter(checkpoint.writers.values())).writer == "encoder"
     )
     references = tmp_path / "references"
-    told(
+    run_command(
         capsys,
         "generate",
         tmp_path / "run",
@@ -113,7 +104,7 @@ def test_an_encoder_alone_generates_from_a_table(
         references,
         *EXACT,
     )
-    _, err = told(
+    _, err = run_command(
         capsys,
         "generate",
         tmp_path / "run",
@@ -285,7 +276,9 @@ def test_an_encoder_generates_as_if_the_weights_had_no_decoder(
     ]
     assert scored[0] == scored[1] and any(scored[0])
     written = [
-        told(capsys, "generate", tmp_path / name, "--gen-subset", "valid", *EXACT)[0]
+        run_command(
+            capsys, "generate", tmp_path / name, "--gen-subset", "valid", *EXACT
+        )[0]
         for name in ("whole", "bare")
     ]
     assert written[0] == written[1] and any(written[0])
@@ -310,7 +303,7 @@ def test_a_decoder_continues_as_if_the_weights_had_no_encoder(
     for name, more in (("whole", []), ("bare", ["--encoder-layers", "0"])):
         assert run([*command, *more, "--save-dir", str(tmp_path / name)]) == 0
         written.append(
-            told(
+            run_command(
                 capsys,
                 "generate",
                 tmp_path / name,
@@ -393,11 +386,11 @@ def test_incompatible_options_are_refused(
         encoder,
         *REST,
     ]
-    assert told(capsys, *command, status=2)[1] == [
+    assert run_command(capsys, *command, status=2)[1] == [
         "error: --max-source 256, --max-target 128: with 3 special tokens they need 387 positions, the model has 128",
         "hint: together they may be 125",
     ]
-    _, err = told(
+    _, err = run_command(
         capsys, *base, *HEADLINES, *TINY, "--target-mask-prob", "0.7", status=2
     )
     assert (
@@ -413,10 +406,10 @@ def test_a_split_of_a_table(
     """The output is the same as from the file; references come along in the same order."""
     finetune(labeled, tmp_path / "run", *HEADLINES, *TINY, updates=2)
     search = ["--max-len-a", "0", "--max-len-b", "4", *EXACT]
-    plain, _ = told(
+    plain, _ = run_command(
         capsys, "generate", tmp_path / "run", "-i", labeled / "valid.src", *search
     )
-    actual, _ = told(
+    actual, _ = run_command(
         capsys,
         "generate",
         tmp_path / "run",
@@ -429,7 +422,7 @@ def test_a_split_of_a_table(
     assert actual == plain
     expected = (labeled / "valid.tgt").read_text()
     assert (tmp_path / "ref").read_text() == expected
-    rows, _ = told(
+    rows, _ = run_command(
         capsys,
         "generate",
         tmp_path / "run",
@@ -443,14 +436,14 @@ def test_a_split_of_a_table(
     assert [json.loads(row)["source"] for row in rows] == (
         labeled / "valid.src"
     ).read_text().splitlines()
-    _, err = told(
+    _, err = run_command(
         capsys, "generate", tmp_path / "run", "--gen-subset", "test", *search, status=2
     )
     assert err == [
         f"error: {labeled / 'data'}: has no test split of heads",
         "hint: it has train, valid",
     ]
-    _, err = told(
+    _, err = run_command(
         capsys,
         "generate",
         tmp_path / "run",
@@ -500,23 +493,23 @@ def test_the_task_that_generates_is_named(
         "jsonl",
         *EXACT,
     ]
-    _, err = told(capsys, *way, status=2)
+    _, err = run_command(capsys, *way, status=2)
     assert (
         err[0].endswith(": has several tasks")
         and err[1] == "hint: masscli generate --stream NAME chooses one of short, talk"
     )
-    _, err = told(capsys, *way, "--stream", "label", status=2)
+    _, err = run_command(capsys, *way, "--stream", "label", status=2)
     assert "--stream label: " in err[0] and err[1] == "hint: it has short, talk"
-    _, err = told(capsys, *way, "--stream", "talk", "-s", "de", status=2)
+    _, err = run_command(capsys, *way, "--stream", "talk", "-s", "de", status=2)
     assert err == [
         "error: -s de: the language of --stream talk is en",
         "hint: leave one of them out",
     ]
-    _, short = told(capsys, *way, "--stream", "short")
+    _, short = run_command(capsys, *way, "--stream", "short")
     assert short[0] == "warning: line 1 was truncated to the 4 pieces the model reads"
-    _, talk = told(capsys, *way, "--stream", "talk")
+    _, talk = run_command(capsys, *way, "--stream", "talk")
     assert not any("warning" in line for line in talk)
-    subset, _ = told(
+    subset, _ = run_command(
         capsys, *way[:2], *way[4:], "--stream", "talk", "--gen-subset", "valid"
     )
     assert len(subset) == sum(
@@ -541,7 +534,7 @@ def test_a_pair_too_long_to_score_is_named(
         save(tmp_path / "target", ["ba", "ba " * 130]),
     )
     command = ["generate", tmp_path / "run", "-i", text, "--score-reference", target]
-    _, err = told(capsys, *command, status=2)
+    _, err = run_command(capsys, *command, status=2)
     pieces, source = (
         err[0].split(" has ")[1].split(" pieces")[0],
         err[0].rpartition(" ")[2],
@@ -561,14 +554,14 @@ def test_empty_outputs_and_tables_read_as_text_are_reported(
     finetune(labeled, tmp_path / "run", *HEADLINES, *TINY, updates=1)
     text = save(tmp_path / "text", ["ba be", "", "bo"])
     command = ["generate", tmp_path / "run", "--max-len-b", "3", *EXACT, "-i"]
-    assert not any("warning" in line for line in told(capsys, *command, text)[1])
+    assert not any("warning" in line for line in run_command(capsys, *command, text)[1])
     table = save(tmp_path / "x.tsv", ["source\ttarget", "ba\tbe"])
-    assert told(capsys, *command, table)[1][0] == (
+    assert run_command(capsys, *command, table)[1][0] == (
         f"warning: {table}: is read as text, a line at a time, and not as tsv; to generate from its examples, preprocess it and use --gen-subset"
     )
     monkeypatch.setattr(Tokenizer, "decode", lambda *_: " ")
     assert (
-        told(capsys, *command, text)[1][0]
+        run_command(capsys, *command, text)[1][0]
         == "warning: lines 1, 3 were given an empty output by the model"
     )
 
@@ -592,7 +585,7 @@ def test_a_continued_run_keeps_its_initial_settings(
         "3",
         *command[:-1],
     ]
-    assert told(capsys, *base, tmp_path / "other", status=2)[1] == [
+    assert run_command(capsys, *base, tmp_path / "other", status=2)[1] == [
         f"error: --init-from {tmp_path / 'other'}: {tmp_path / 'run'} holds a run that began with {encoder}",
         "hint: start another run with --save-dir, or leave it out to continue",
     ]
@@ -612,7 +605,7 @@ def test_a_continued_run_keeps_its_initial_settings(
             "3",
             *command,
         ]
-        assert told(capsys, *again, flag, other, status=2)[1][0].startswith(
+        assert run_command(capsys, *again, flag, other, status=2)[1][0].startswith(
             f"error: {flag} {other}: "
         )
     fresh = [
@@ -623,7 +616,7 @@ def test_a_continued_run_keeps_its_initial_settings(
         *HEADLINES,
         *TINY,
     ]
-    told(capsys, *fresh, "--max-update", "1")
-    assert told(capsys, *fresh, "--max-update", "2", "--init-from", encoder, status=2)[
-        1
-    ][0].endswith("holds a run that began without it")
+    run_command(capsys, *fresh, "--max-update", "1")
+    assert run_command(
+        capsys, *fresh, "--max-update", "2", "--init-from", encoder, status=2
+    )[1][0].endswith("holds a run that began without it")
