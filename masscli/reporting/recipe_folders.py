@@ -100,13 +100,21 @@ def run_recipe(
     for script in steps_of(folder):
         status = _status_of([shell, str(script)], environment)
         if status != 0:
+            hint = _hint_after_failure(name, environment)
             print(
-                f"error: {script}: ended with status {status}\n"
-                f"hint: masscli recipe show {name} says which files it needs; the same command continues",
+                f"error: {script}: ended with status {status}\nhint: {hint}",
                 file=sys.stderr,
             )
             return status
     return 0
+
+
+def _hint_after_failure(name: str, environment: Mapping[str, str]) -> str:
+    """Return what to do when a script of a recipe has failed."""
+    files = f"masscli recipe show {name} says which files it needs"
+    if "DATA" not in environment and "MASSCLI_DATA" not in environment:
+        return f"give the folder of corpora with --data; {files}"
+    return f"{files}; the same command continues"
 
 
 def _path_of_scripts() -> str:

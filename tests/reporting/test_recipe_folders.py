@@ -80,6 +80,25 @@ def test_a_recipe_gets_its_scale_and_folders(
     assert stop.value.code == 143
 
 
+@pytest.mark.parametrize("variable", [None, "DATA", "MASSCLI_DATA"])
+def test_without_corpora_the_hint_says_how_to_name_them(
+    variable: str | None,
+    recipes: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("DATA", "MASSCLI_DATA"):
+        monkeypatch.delenv(name, raising=False)
+    if variable is not None:
+        monkeypatch.setenv(variable, "corpora")
+    with pytest.raises(SystemExit):
+        run(["recipe", "run", "small", "--output", str(tmp_path / "written")])
+    hint = capsys.readouterr().err.splitlines()[1]
+    assert ("with --data" in hint) == (variable is None)
+    assert "masscli recipe show small" in hint
+
+
 def test_a_copied_recipe_is_run_by_its_folder(
     recipes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
