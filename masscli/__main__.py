@@ -125,8 +125,8 @@ def _report_lack(error: BaseException) -> bool:
 def _report_mistake(error: MasscliError) -> int:
     """Print the error, and return the exit code."""
     # The first process of torchrun encounters most mistakes as well. It reports them, and ends this
-    # process.
-    if distributed.rank > 0:
+    # process. A process with a traceback must be able to print it.
+    if distributed.rank > 0 or isinstance(error, distributed.OtherProcessError):
         time.sleep(LATER_REPORT_SECONDS)
     return report_error(_with_notes(error.message, error), error.hint)
 

@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 
 from masscli.core.errors import MasscliError
 from masscli.core.slurm import torchrun_variables
@@ -42,6 +42,8 @@ it checks which others have recorded the same."""
 
 _store: Store | None = None
 _timeout = DEFAULT_TIMEOUT
+_block: FailingTogether | None = None
+"""The `with` block of `FailingTogether` that this process is in, if any."""
 
 
 def start(device: torch.device, timeout: timedelta = DEFAULT_TIMEOUT) -> None:
@@ -138,6 +140,7 @@ def all_reduce_sum(tensor: Tensor) -> Tensor:
     if world_size > 1:
         import torch.distributed as dist
 
+        _ask_others()
         with _waiting():
             dist.all_reduce(tensor)
     return tensor
@@ -151,6 +154,7 @@ def broadcast(tensor: Tensor) -> Tensor:
     if world_size > 1:
         import torch.distributed as dist
 
+        _ask_others()
         with _waiting():
             dist.broadcast(tensor, 0)
     return tensor
@@ -161,8 +165,108 @@ def barrier() -> None:
     if world_size > 1:
         import torch.distributed as dist
 
+        _ask_others()
         with _waiting():
             dist.barrier()
+
+
+class OtherProcessError(MasscliError):
+    """Another process has an error that is no mistake of the user; that process shows its traceback."""
+
+
+class _Failure(NamedTuple):
+    """What a process that has failed tells the others about its error."""
+
+    message: str
+    hint: str | None
+    is_mistake: bool
+
+
+class FailingTogether:
+    """A `with` block that all processes leave with an error if one of them does.
+
+    Before each collective of this module in the block, and at its end, the processes ask one another whether
+    one has failed. Those that have not then raise a MasscliError with the message of the first one that has.
+    All processes must enter the block together. The small tensors that they exchange are on `device`.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.failed = False
+        """Whether an error has ended the block in all processes, so that they are at the same place."""
+        self.is_broken = False
+        """Whether a collective has failed, so that no other one can succeed."""
+        self._device = device
+
+    def __enter__(self) -> None:
+        global _block
+        _block = self
+
+    def __exit__(
+        self, kind: object, error: BaseException | None, traceback: object
+    ) -> None:
+        global _block
+        try:
+            if error is None:
+                self.ask()
+            # The others know of the error, or cannot be told.
+            elif isinstance(error, Exception) and not self.failed:
+                self._exchange(error)
+        finally:
+            _block = None
+
+    def ask(self) -> None:
+        """Raise MasscliError if another process has failed. All that have not call this together."""
+        failure = self._exchange(None)
+        if failure is not None:
+            raise failure
+
+    def _exchange(self, error: Exception | None) -> MasscliError | None:
+        """Tell the other processes whether this one has failed, and return an error about the first that has.
+
+        The result is None if none has. `error` is that of this process, if any. All processes must call this
+        together.
+        """
+        if self.is_broken:
+            return None
+        if world_size == 1:
+            self.failed = error is not None
+            return None
+        import torch
+        import torch.distributed as dist
+
+        failures = torch.tensor(float(error is not None), device=self._device)
+        with _waiting():
+            dist.all_reduce(failures)
+        if not float(failures):
+            return None
+        self.failed = True
+        told: list[_Failure | None] = [None] * world_size
+        with _waiting():
+            dist.all_gather_object(told, _failure_of(error))
+        first = next(number for number, failure in enumerate(told) if failure)
+        return _error_about(first, told[first])
+
+
+def _failure_of(error: Exception | None) -> _Failure | None:
+    """Return what the other processes are told of an error."""
+    if error is None:
+        return None
+    if isinstance(error, MasscliError):
+        return _Failure(error.message, error.hint, is_mistake=True)
+    return _Failure(f"{type(error).__name__}: {error}", None, is_mistake=False)
+
+
+def _error_about(number: int, failure: _Failure | None) -> MasscliError:
+    """Return the error that tells of the failure of the process `number`."""
+    assert failure is not None
+    kind = MasscliError if failure.is_mistake else OtherProcessError
+    return kind(f"process {number}: {failure.message}", failure.hint)
+
+
+def _ask_others() -> None:
+    """In a block of `FailingTogether`, raise MasscliError if another process has failed."""
+    if _block is not None:
+        _block.ask()
 
 
 @contextmanager
@@ -177,6 +281,8 @@ def _waiting() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
+        if _block is not None:
+            _block.is_broken = True
         # PyTorch has no special exception class for this error of gloo.
         if "imed out" not in str(error):
             _raise_if_lost(error)

@@ -222,12 +222,15 @@ class Trainer:
     ) -> Generator[Event, None, UpdateBatches | None]:
         """Return the micro-batches of the next update, or None after the last update.
 
-        If they cannot be read, the updates so far are saved, and the events of that are yielded.
+        If they cannot be read, the updates so far are saved, and the events of that are yielded. All
+        processes must call this together.
         """
+        together = distributed.FailingTogether(self.device)
         try:
-            return next(updates, None)
+            with together:
+                return next(updates, None)
         except Exception as error:
-            yield from self._save_before(error)
+            yield from self._save_before(error, together)
             raise
 
     def _make_update(
@@ -265,15 +268,16 @@ class Trainer:
         if save and not self.writer.has_saved():
             yield from self.writer.save({})
 
-    def _save_before(self, error: Exception) -> Iterator[Event]:
-        """Save the updates so far, if this is the only process of the run, before `error` is raised.
+    def _save_before(
+        self, error: Exception, together: distributed.FailingTogether
+    ) -> Iterator[Event]:
+        """Save the updates so far before `error` is raised, unless it is that of this process alone.
 
-        It is an error that no update has caused: one of a validation, or of reading data. If they cannot be
-        saved either, a note of `error` says so.
+        It is an error that no update has caused: one of a validation, or of reading data. If the updates
+        cannot be saved either, a note of `error` says so. `together` is the block that the error has ended.
         """
-        # Of several processes, the others may be waiting elsewhere.
-        is_alone = distributed.world_size == 1
-        if is_alone and not self.writer.has_saved():
+        # Otherwise the other processes may be waiting elsewhere.
+        if together.failed and not self.writer.has_saved():
             try:
                 yield from self.writer.save({})
             except (MasscliError, OSError) as second:
@@ -421,15 +425,16 @@ class Trainer:
 
         A signal interrupts the validation, and a checkpoint without metrics is saved at once. If the
         signal lets the run continue, the validation starts again; otherwise it remains
-        `pending_validation` of the state. The same is done if the validation fails in the only process of a
-        run, before the error is raised, so that the run continues with this validation.
+        `pending_validation` of the state. The same is done if the validation fails, in one process or in all,
+        before the error is raised, so that the run continues with this validation.
         """
         self.state.pending_validation = "scheduled" if on_schedule else "final"
         started = time.monotonic()
+        together = distributed.FailingTogether(self.device)
         try:
-            result = self._measure(interrupted_by_save=True)
+            result = self._measure(together, interrupted_by_save=True)
         except Exception as error:
-            yield from self._save_before(error)
+            yield from self._save_before(error, together)
             raise
         if result is None:
             yield from self.writer.save({})
@@ -438,7 +443,7 @@ class Trainer:
                 return
             started = time.monotonic()
             # These weights are saved now.
-            result = self._measure(interrupted_by_save=False)
+            result = self._measure(together, interrupted_by_save=False)
             if result is None:
                 return
         self.state.pending_validation = ""
@@ -446,9 +451,12 @@ class Trainer:
             result, time.monotonic() - started, on_schedule
         )
 
-    def _measure(self, interrupted_by_save: bool) -> ValidationResult | None:
+    def _measure(
+        self, together: distributed.FailingTogether, interrupted_by_save: bool
+    ) -> ValidationResult | None:
         """Return what the validator measures, or None as soon as a signal asks to end the run.
 
+        An error in one process ends the validation in all of them, in the block `together`.
         With `interrupted_by_save` this is also done at a signal that only asks for a checkpoint. With several
         processes, which have to agree, a signal is noticed only between two parts of a validation. All
         processes must call this together.
@@ -466,6 +474,7 @@ class Trainer:
             with (
                 self.writer.averaged_weights(),
                 gathered_model(self.parts.train_step) as model,
+                together,
             ):
                 if distributed.world_size > 1:
                     return self.validator.measure(model, check_signals)

@@ -360,6 +360,89 @@ def test_a_killed_process_is_restarted_and_the_run_continues(
     assert alike(logged(folder), logged(alone))
 
 
+FAILING = '''
+import os
+import sys
+
+from masscli.__main__ import main
+from masscli.core import distributed
+from masscli.core.errors import MasscliError
+from masscli.training import micro_batches, validation, validation_tasks
+
+rank, place, error = os.environ["FAILURE"].split()
+calls = 0
+
+
+def fail(function):
+    """Return what does as the function does, and fails at its third call."""
+    def failing(*arguments, **options):
+        global calls
+        calls += 1
+        if calls == 3:
+            raise MasscliError("broken", "mend it") if error == "mistake" else ZeroDivisionError("no number")
+        return function(*arguments, **options)
+    return failing
+
+
+def fail_later(iterate):
+    def failing(*arguments, **options):
+        yield from map(fail(lambda item: item), iterate(*arguments, **options))
+    return failing
+
+
+if int(rank) == distributed.rank:
+    if place == "losses":
+        calls = 2
+        validation.with_less_memory = fail(validation.with_less_memory)
+    elif place == "texts":
+        calls = 2
+        validation_tasks.Translator.translate = fail(validation_tasks.Translator.translate)
+    elif place == "scores":
+        calls = 2
+        validation_tasks.bleu = fail(validation_tasks.bleu)
+    else:
+        micro_batches.load = fail_later(micro_batches.load)
+main()
+'''
+"""A masscli of which one process fails: in the losses of a validation, in the texts that it generates, in the computation of their
+scores, when nothing more is exchanged, or in reading its third micro-batch."""
+
+
+@pytest.mark.parametrize(
+    ("failure", "shared_out", "step", "message"),
+    [
+        ("0 losses mistake", "true", 4, "error: broken\nhint: mend it\n"),
+        ("1 texts mistake", "false", 4, "error: process 1: broken\nhint: mend it\n"),
+        ("1 scores bug", "false", 4, "ZeroDivisionError: no number\n"),
+        ("1 data bug", "true", 2, "ZeroDivisionError: no number\n"),
+    ],
+)
+def test_a_process_that_fails_alone_loses_no_update(
+    failure: str, shared_out: str, step: int, message: str, toy: Path, tmp_path: Path, preloaded: Preloaded, alone: Path
+) -> None:  # fmt: skip
+    """All processes save the run together, and one of them reports the error."""
+    (tmp_path / "failing.py").write_text(FAILING)
+    bleu, shards = "valid.eval_bleu=true", f"train.shard_model={shared_out}"
+    run = recipe(toy, tmp_path / "run", "train.max_update=5", bleu, shards)
+    args = typed(run, tmp_path / "recipe.toml")
+    launcher = [*preloaded.module("torch.distributed.run"), *TWO, "--no-python"]
+    failed = subprocess.run(
+        [*launcher, *preloaded.module("failing"), *args],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        cwd=tmp_path,
+        env={**os.environ, "FAILURE": failure},
+    )
+    assert failed.returncode == 1 and message in failed.stderr, failed.stderr
+    assert last(tmp_path / "run").state.step == step
+    assert last(tmp_path / "run").metrics == {}
+    one = recipe(toy, tmp_path / "run", "train.max_update=5", bleu)
+    assert masscli(typed(one, tmp_path / "one.toml")) == 0
+    found, wanted = measured(tmp_path / "run"), measured(alone)
+    assert found[4] == pytest.approx(wanted[4], abs=1e-3)
+
+
 @pytest.mark.parametrize(
     ("number", "code"),
     [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)],
