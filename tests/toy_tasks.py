@@ -16,16 +16,7 @@ REST = [
     "--dropout", "0",
 ]  # fmt: skip
 ONE_LAYER = [
-    "--dim",
-    "16",
-    "--ffn-dim",
-    "32",
-    "--heads",
-    "2",
-    "--encoder-layers",
-    "1",
-    "--max-positions",
-    "128",
+    *"--dim 16 --ffn-dim 32 --heads 2 --encoder-layers 1 --max-positions 128".split(),
     *REST,
 ]
 TINY = [*ONE_LAYER, "--decoder-layers", "1"]
@@ -117,14 +108,9 @@ def finetune(
     folder: Path, run_folder: Path, *options: str, updates: int = 4
 ) -> list[dict[str, float]]:
     """Run it; the validations."""
-    command = [
-        "finetune",
-        str(folder / "data"),
-        "--save-dir",
-        str(run_folder),
-        "--max-update",
-        str(updates),
-    ]
+    command = (
+        f"finetune {folder}/data --save-dir {run_folder} --max-update {updates}".split()
+    )
     assert dispatch([*command, *options]) == 0
     events = [
         json.loads(line) for line in (run_folder / "log.jsonl").read_text().splitlines()

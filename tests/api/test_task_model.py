@@ -83,14 +83,7 @@ objective = {{ name = "tag" }}
     (tmp_path / "r.toml").write_text(toml)
     assert (
         dispatch(
-            [
-                "finetune",
-                "--config",
-                str(tmp_path / "r.toml"),
-                "--max-update",
-                "6",
-                *ENCODER,
-            ]
+            [*f"finetune --config {tmp_path}/r.toml --max-update 6".split(), *ENCODER]
         )
         == 0
     )
@@ -112,11 +105,7 @@ objective = {{ name = "tag" }}
         len(
             predict(
                 capsys,
-                tmp_path / "run",
-                "--stream",
-                "sentiment",
-                "-i",
-                labeled / "valid.tsv",
+                *f"{tmp_path}/run --stream sentiment -i {labeled}/valid.tsv".split(),
             ).splitlines()
         )
         == 12

@@ -165,12 +165,10 @@ def main() -> None:
                 subprocess.run(
                     [
                         *MASSCLI,
-                        "score",
-                        str(file("scored")),
-                        "--ref",
-                        str(options.reference),
-                        "--metric",
-                        "bleu",
+                        *(
+                            f"score {file('scored')} --ref {options.reference} "
+                            "--metric bleu"
+                        ).split(),
                     ],
                     check=True,
                 )

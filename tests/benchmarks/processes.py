@@ -55,28 +55,14 @@ def train(
     """Train a run until it has `updates` updates, or continue it, and return the seconds that this took."""
     begun = time.monotonic()
     launcher = (
-        [
-            "-m",
-            "torch.distributed.run",
-            "--standalone",
-            "--nproc-per-node",
-            str(processes),
-        ]
+        f"-m torch.distributed.run --standalone --nproc-per-node {processes}".split()
         if processes > 1
         else []
     )
-    args = [
-        "-m",
-        "masscli",
-        "finetune",
-        str(data),
-        "--config",
-        str(recipe),
-        "--save-dir",
-        str(folder),
-        "--max-update",
-        str(updates),
-    ]
+    args = (
+        f"-m masscli finetune {data} --config {recipe} --save-dir {folder} "
+        f"--max-update {updates}"
+    ).split()
     result = subprocess.run(
         [sys.executable, *launcher, *args], capture_output=True, text=True
     )

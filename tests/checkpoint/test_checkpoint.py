@@ -889,17 +889,9 @@ def test_half_a_model_is_completed(
     objective: str, toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Translation can start from an encoder or a decoder alone; the missing stack has the given size."""
-    common = [
-        str(toy),
-        "--max-update",
-        "2",
-        "--max-tokens",
-        "200",
-        "--num-workers",
-        "0",
-        "--threads",
-        "1",
-    ]
+    common = (
+        f"{toy} --max-update 2 --max-tokens 200 --num-workers 0 --threads 1".split()
+    )
     half = tmp_path / objective
     present, lacking = (
         ("encoder", "decoder") if objective == "mlm" else ("decoder", "encoder")
@@ -919,18 +911,9 @@ def test_half_a_model_is_completed(
         )
         == 0
     )
-    more = [
-        "--task",
-        "translate",
-        "-s",
-        "en",
-        "-t",
-        "de",
-        "--init-from",
-        str(half),
-        f"--{lacking}-layers",
-        "2",
-    ]
+    more = (
+        f"--task translate -s en -t de --init-from {half} --{lacking}-layers 2".split()
+    )
     assert (
         masscli(["finetune", *common, *more, "--save-dir", str(tmp_path / "run")]) == 0
     )
@@ -944,18 +927,7 @@ def test_half_a_model_is_completed(
     assert (model.encoder_layers, model.decoder_layers) == (
         (1, 2) if objective == "mlm" else (2, 1)
     )
-    wrong = [
-        "--task",
-        "translate",
-        "-s",
-        "en",
-        "-t",
-        "de",
-        "--init-from",
-        str(half),
-        "--dim",
-        "32",
-    ]
+    wrong = f"--task translate -s en -t de --init-from {half} --dim 32".split()
     assert (
         masscli(["finetune", *common, *wrong, "--save-dir", str(tmp_path / "wrong")])
         == 2

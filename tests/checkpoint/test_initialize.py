@@ -86,30 +86,18 @@ def test_additional_positions_repeat_the_learned_ones(
 ) -> None:
     learned = ("model.positions=learned", "model.max_positions=20")
     train(recipe(toy, tmp_path / "old", ONE, *learned, streams=PAIRS))
-    args = [
-        "finetune",
-        str(toy),
-        "--task",
-        "translate",
-        "-s",
-        "en",
-        "-t",
-        "de",
-        "--init-from",
-        str(tmp_path / "old"),
-        "--max-update",
-        "1",
-    ]
+    args = (
+        f"finetune {toy} --task translate -s en -t de "
+        f"--init-from {tmp_path}/old --max-update 1"
+    ).split()
     assert (
         masscli(
             [
                 *args,
-                "--max-positions",
-                "50",
-                "--max-source-positions",
-                "49",
-                "--save-dir",
-                str(tmp_path / "new"),
+                *(
+                    "--max-positions 50 --max-source-positions 49 "
+                    f"--save-dir {tmp_path}/new"
+                ).split(),
             ]
         )
         == 0

@@ -544,19 +544,7 @@ def test_flags_win_over_the_file(tmp_path: Path, requests: Seen) -> None:
     path = tmp_path / "run.toml"
     path.write_text("seed = 3\n[optim]\nlr = 1e-3\nclip_norm = 2.0\n" + STREAMS)
     assert (
-        run(
-            [
-                "pretrain",
-                "--config",
-                str(path),
-                "--lr",
-                "5e-4",
-                "--k",
-                "0.7",
-                "--label-smoothing",
-                "0.2",
-            ]
-        )
+        run(f"pretrain --config {path} --lr 5e-4 --k 0.7 --label-smoothing 0.2".split())
         == 0
     )
     (request,) = requests

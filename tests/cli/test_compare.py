@@ -40,21 +40,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_worse_model_is_refused(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert (
-        run(
-            [
-                "compare",
-                "good",
-                "bad",
-                "--input",
-                "input",
-                "--ref",
-                "ref",
-                "--format=json",
-            ]
-        )
-        == 3
-    )
+    assert run("compare good bad --input input --ref ref --format=json".split()) == 3
     out, err = capsys.readouterr()
     report = json.loads(out)
     assert (report["lines"], report["changed"], report["better"], report["worse"]) == (
@@ -118,26 +104,15 @@ def test_without_references_the_share_of_changed_lines_counts(
 def test_runs_translate_the_lines(
     toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], no_sync: None
 ) -> None:
-    sizes = [
-        "--dim=16",
-        "--ffn-dim=32",
-        "--heads=2",
-        "--encoder-layers=1",
-        "--decoder-layers=1",
-        "--num-workers=0",
-    ]
+    sizes = (
+        "--dim=16 --ffn-dim=32 --heads=2 --encoder-layers=1 "
+        "--decoder-layers=1 --num-workers=0"
+    ).split()
     for number in ("1", "2"):
-        command = [
-            "finetune",
-            str(toy),
-            "--task=translate",
-            "-s",
-            "en",
-            "-t",
-            "de",
-            "--max-update=2",
-            f"--seed={number}",
-        ]
+        command = (
+            f"finetune {toy} --task=translate -s en -t de --max-update=2 "
+            f"--seed={number}"
+        ).split()
         assert (
             run(
                 [

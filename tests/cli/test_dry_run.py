@@ -9,16 +9,7 @@ import pytest
 
 from masscli.__main__ import run
 
-SMALL = [
-    "--dim",
-    "16",
-    "--ffn-dim",
-    "32",
-    "--heads",
-    "2",
-    "--precision=fp32",
-    "--num-workers=0",
-]
+SMALL = "--dim 16 --ffn-dim 32 --heads 2 --precision=fp32 --num-workers=0".split()
 
 
 def disk(folder: Path) -> dict[str, tuple[int, int]]:
@@ -39,16 +30,7 @@ def test_nothing_is_written_and_the_first_batch_is_shown(
     monkeypatch.chdir(tmp_path)
     before = disk(toy)
     command = [
-        "finetune",
-        str(toy),
-        "--task",
-        "translate",
-        "-s",
-        "en",
-        "-t",
-        "de",
-        "--max-update",
-        "3",
+        *f"finetune {toy} --task translate -s en -t de --max-update 3".split(),
         *SMALL,
     ]
     assert run([*command, "--dry-run"]) == 0
@@ -83,14 +65,7 @@ def test_the_loss_is_that_of_the_first_update(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     command = [
-        "pretrain",
-        str(toy),
-        "--objective",
-        "mass",
-        "--max-update",
-        "2",
-        "--log-interval",
-        "1",
+        *f"pretrain {toy} --objective mass --max-update 2 --log-interval 1".split(),
         *SMALL,
     ]
 
@@ -123,19 +98,7 @@ def test_mistakes_are_found_by_a_dry_run(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert (
-        run(
-            [
-                "pretrain",
-                str(toy),
-                "--objective",
-                "mass",
-                "--heads",
-                "3",
-                "--dim",
-                "16",
-                "--dry-run",
-            ]
-        )
+        run(f"pretrain {toy} --objective mass --heads 3 --dim 16 --dry-run".split())
         == 2
     )
     assert "--heads: must divide dim (16), got 3" in capsys.readouterr().err
@@ -149,25 +112,12 @@ def test_the_memory_is_that_of_the_optimizer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    wide = [
-        "--dim",
-        "512",
-        "--ffn-dim",
-        "2048",
-        "--heads",
-        "2",
-        "--precision=fp32",
-        "--num-workers=0",
-    ]
+    wide = "--dim 512 --ffn-dim 2048 --heads 2 --precision=fp32 --num-workers=0".split()
     command = [
-        "pretrain",
-        str(toy),
-        "--objective",
-        "mlm",
-        "--encoder-layers",
-        "1",
-        "--dry-run",
-        "--max-tokens=60",
+        *(
+            f"pretrain {toy} --objective mlm --encoder-layers 1 --dry-run "
+            "--max-tokens=60"
+        ).split(),
         *wide,
     ]
     shown = {}

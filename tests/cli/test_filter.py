@@ -13,14 +13,10 @@ import pytest
 from masscli.__main__ import run
 from tests.toy import WORDS, sentences
 
-SMALL = [
-    "--dim=16",
-    "--ffn-dim=32",
-    "--heads=2",
-    "--encoder-layers=1",
-    "--decoder-layers=1",
-    "--num-workers=0",
-]
+SMALL = (
+    "--dim=16 --ffn-dim=32 --heads=2 --encoder-layers=1 "
+    "--decoder-layers=1 --num-workers=0"
+).split()
 
 
 def text(language: str, walk: list[int]) -> str:
@@ -50,17 +46,7 @@ def long_pairs(count: int) -> list[tuple[str, str]]:
     return [(text("en", walk), text("de", walk)) for walk in walks]
 
 
-COMMAND = [
-    "filter",
-    "noisy.en",
-    "noisy.de",
-    "-s",
-    "en",
-    "-t",
-    "de",
-    "--output",
-    "clean",
-]
+COMMAND = "filter noisy.en noisy.de -s en -t de --output clean".split()
 
 
 def test_each_rule_drops_what_it_should(
@@ -143,11 +129,7 @@ def test_scores_are_dual_cross_entropies(
     toy: Path, place: Path, no_sync: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train = [
-        "finetune",
-        str(toy),
-        "--task=translate",
-        "--pairs=en-de,de-en",
-        "--max-update=4",
+        *f"finetune {toy} --task=translate --pairs=en-de,de-en --max-update=4".split(),
         *SMALL,
         "--max-positions=32",
     ]

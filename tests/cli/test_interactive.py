@@ -87,14 +87,10 @@ def test_scores_and_placeholders(
         monkeypatch.setattr(sys, "stdin", typed)
         capsys.readouterr()
         dispatch(
-            [
-                "interactive",
-                str(run_folder),
-                "--scores",
-                "--keep-placeholders",
-                "--precision",
-                "fp32",
-            ]
+            (
+                f"interactive {run_folder} --scores --keep-placeholders "
+                "--precision fp32"
+            ).split()
         )
     first, second = (line.split("\t") for line in capsys.readouterr().out.splitlines())
     assert float(first[0]) < 0 < float(first[1]) < 1

@@ -353,34 +353,11 @@ def test_the_paired_test_is_sacrebleus(
     files: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert (
-        run(
-            [
-                "score",
-                "hyp",
-                "hyp2",
-                "--ref",
-                "ref",
-                "--paired",
-                "--bootstrap",
-                "60",
-                "--format",
-                "json",
-            ]
-        )
+        run("score hyp hyp2 --ref ref --paired --bootstrap 60 --format json".split())
         == 0
     )
     ours = json.loads(capsys.readouterr().out)
-    args = [
-        "ref",
-        "-i",
-        "hyp",
-        "hyp2",
-        "-m",
-        "bleu",
-        "--paired-bs",
-        "--paired-bs-n",
-        "60",
-    ]
+    args = "ref -i hyp hyp2 -m bleu --paired-bs --paired-bs-n 60".split()
     peers = sacrebleu_cli(files, *args)
     assert [s["value"] for s in ours] == pytest.approx(
         [p["BLEU"]["score"] for p in peers], abs=1e-6
@@ -412,18 +389,7 @@ def test_a_language_without_moses_rules_is_reported(
 ) -> None:
     for language, warned in (("xx", True), ("de", False)):
         assert (
-            run(
-                [
-                    "score",
-                    "hyp",
-                    "--ref",
-                    "ref",
-                    "--metric",
-                    "multi-bleu",
-                    "--lang",
-                    language,
-                ]
-            )
+            run([*"score hyp --ref ref --metric multi-bleu --lang".split(), language])
             == 0
         )
         found = (

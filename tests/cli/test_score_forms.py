@@ -106,13 +106,7 @@ def test_whatever_predict_writes_has_the_same_score(
             tmp_path / f"{task}.{form}"
         )  # .text says nothing; .tsv and .jsonl say what they are
         asked = [
-            "predict",
-            str(tmp_path / "run"),
-            "-i",
-            str(labeled / name),
-            "--precision",
-            "fp32",
-            "--format",
+            *f"predict {tmp_path}/run -i {labeled}/{name} --precision fp32 --format".split(),
             form,
             "-o",
             str(made),
@@ -840,16 +834,7 @@ def test_probabilities_of_no_answer_suit_a_part_of_squad_2_without_such_question
     )
     predicted = save(tmp_path / "told.json", ['{"q": "dog"}'])
     odds = save(tmp_path / "odds.json", ['{"q": 0.7}'])
-    command = [
-        "score",
-        str(predicted),
-        "--ref",
-        str(gold),
-        "-m",
-        "squad",
-        "--na-prob",
-        str(odds),
-    ]
+    command = f"score {predicted} --ref {gold} -m squad --na-prob {odds}".split()
     assert run([*command, "--na-prob-thresh", "0.5"]) == 0
     assert "best_exact = 100.00 best_exact_thresh = 0.7" in " ".join(
         capsys.readouterr().out.split()

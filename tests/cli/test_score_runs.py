@@ -24,14 +24,10 @@ from masscli.text.two_vocabularies import pack_two_vocabularies
 from masscli.training.setup import measure
 from tests.toy import WORDS
 
-SMALL = [
-    "--dim=16",
-    "--ffn-dim=32",
-    "--heads=2",
-    "--encoder-layers=1",
-    "--decoder-layers=1",
-    "--precision=fp32",
-]
+SMALL = (
+    "--dim=16 --ffn-dim=32 --heads=2 --encoder-layers=1 "
+    "--decoder-layers=1 --precision=fp32"
+).split()
 SHORT = [
     "--max-update=4",
     "--num-workers=0",
@@ -50,14 +46,7 @@ def test_a_run_is_measured_as_in_its_validation(
 ) -> None:
     folder = str(tmp_path / "run")
     command = [
-        "finetune",
-        str(toy),
-        "--task=translate",
-        "-s",
-        "en",
-        "-t",
-        "de",
-        "--eval-bleu",
+        *f"finetune {toy} --task=translate -s en -t de --eval-bleu".split(),
         *SMALL,
         *SHORT,
     ]
@@ -88,13 +77,12 @@ def test_training_options_of_validation_do_not_apply_to_a_split(
     """Neither a curve of another split, nor what to choose checkpoints by, nor a schedule that validates."""
     folder = str(tmp_path / "run")
     command = [
-        "finetune",
-        str(toy),
-        "--task=backtranslate",
-        "--max-valid-rows=4",
-        "--valid-subset=valid,train",
-        "--expected-curve=train.loss=1:0.1-99",
-        "--lr-scheduler=reduce_lr_on_plateau",
+        *(
+            f"finetune {toy} --task=backtranslate --max-valid-rows=4 "
+            "--valid-subset=valid,train "
+            "--expected-curve=train.loss=1:0.1-99 "
+            "--lr-scheduler=reduce_lr_on_plateau"
+        ).split(),
         *SMALL,
         *SHORT,
     ]
@@ -128,16 +116,9 @@ def test_a_run_with_two_vocabularies_is_measured(
         run(["preprocess", f"--spm-model={vocabulary}", *texts, f"--destdir={data}"])
         == 0
     )
-    command = [
-        "finetune",
-        str(data),
-        "--task=translate",
-        "-s",
-        "en",
-        "-t",
-        "de",
-        "--embeddings=separate",
-    ]
+    command = (
+        f"finetune {data} --task=translate -s en -t de --embeddings=separate".split()
+    )
     assert run([*command, *SMALL, *SHORT, "--save-dir", str(folder)]) == 0
     expected = Checkpoint.open(folder).metrics
     capsys.readouterr()
@@ -188,11 +169,7 @@ def test_running_text(
 ) -> None:
     folder = str(tmp_path / "run")
     command = [
-        "pretrain",
-        str(toy),
-        "--objective=gpt",
-        "--langs=en",
-        "--tokens-per-sample=12",
+        *f"pretrain {toy} --objective=gpt --langs=en --tokens-per-sample=12".split(),
         *SMALL[:3],
         *SHORT,
     ]
@@ -262,11 +239,7 @@ def test_a_line_without_spaces_has_a_perplexity_by_word(
     """A line of Chinese is one word of many pieces: e to the power of its nats has no meaning."""
     folder = str(tmp_path / "run")
     command = [
-        "pretrain",
-        str(toy),
-        "--objective=gpt",
-        "--langs=en",
-        "--tokens-per-sample=12",
+        *f"pretrain {toy} --objective=gpt --langs=en --tokens-per-sample=12".split(),
         *SMALL[:3],
         *SHORT,
     ]

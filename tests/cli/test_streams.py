@@ -191,13 +191,7 @@ def test_each_line_of_a_pipe_is_answered_at_once(
     """A pipe in non-blocking mode has nothing to read between the lines, which is not its end."""
     end, start = os.pipe()
     os.set_blocking(end, is_blocking)
-    command = [
-        str(preloaded.program),
-        "generate",
-        str(run_folder),
-        "--buffer-size",
-        "1",
-    ]
+    command = f"{preloaded.program} generate {run_folder} --buffer-size 1".split()
     with subprocess.Popen(
         [*command, "--max-len-b", "3", "--format", format],
         stdin=end,

@@ -37,12 +37,7 @@ def learn(
         "--arch",
         "tiny",
         *model,
-        "--max-tokens",
-        "2000",
-        "--precision",
-        "fp32",
-        "--num-workers",
-        "0",
+        *"--max-tokens 2000 --precision fp32 --num-workers 0".split(),
     ]
     assert masscli(["pretrain", data, "--objective", "mass", "--auxiliary", "denoise", "--languages", "tag", *common, "--lr", "0.003",
                     "--warmup-updates", "100", "--max-update", str(pretrain), "--save-dir", str(folder / "mass")]) == 0  # fmt: skip

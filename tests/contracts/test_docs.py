@@ -248,12 +248,7 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     pytest.importorskip("material", reason="needs the extra masscli[docs]")
     command = [
         sys.executable,
-        "-m",
-        "mkdocs",
-        "build",
-        "--strict",
-        "--quiet",
-        "--site-dir",
+        *"-m mkdocs build --strict --quiet --site-dir".split(),
         tmp_path / "site",
     ]
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}

@@ -174,15 +174,7 @@ def question(number: int, text: str) -> dict[str, Any]:
 def make_data(folder: Path, patch: pytest.MonkeyPatch) -> Path:
     """Make a data folder of two languages and of tables, and return its path."""
     train, valid = folder / "train", folder / "valid"
-    words = [
-        "preprocess",
-        "--langs",
-        "en,de",
-        "--trainpref",
-        str(train),
-        "--validpref",
-        str(valid),
-    ]
+    words = f"preprocess --langs en,de --trainpref {train} --validpref {valid}".split()
     for place, count in ((train, 60), (valid, 8)):
         found = walks(place.name, count)
         english = [" ".join(WORDS[i] for i in walk) for walk in found]

@@ -9,20 +9,10 @@ import pytest
 from masscli.__main__ import run
 from tests.commands import refusal
 
-SMALL = [
-    "--encoder-layers",
-    "1",
-    "--decoder-layers",
-    "1",
-    "--dim",
-    "16",
-    "--ffn-dim",
-    "16",
-    "--heads",
-    "2",
-    "--num-workers",
-    "0",
-]
+SMALL = (
+    "--encoder-layers 1 --decoder-layers 1 --dim 16 --ffn-dim 16 "
+    "--heads 2 --num-workers 0"
+).split()
 
 
 @pytest.fixture(scope="module")
@@ -248,12 +238,7 @@ def test_a_failure_before_anything_was_saved_promises_nothing(
         "--objective",
         "mass",
         *SMALL,
-        "--lr",
-        "1e30",
-        "--warmup-updates",
-        "0",
-        "--max-update",
-        "9",
+        *"--lr 1e30 --warmup-updates 0 --max-update 9".split(),
     ]
     first, hint = error_and_hint(
         capsys, *args, "--clip-norm", "0", "--save-dir", str(tmp_path / "run")
@@ -304,25 +289,14 @@ def test_flags_that_contradict_a_recipe_are_refused(
         )
         == 0
     )
-    args = [
-        "pretrain",
-        "--config",
-        str(begun / "recipe.toml"),
-        "--save-dir",
-        str(tmp_path / "other"),
-    ]
+    args = f"pretrain --config {begun}/recipe.toml --save-dir {tmp_path}/other".split()
     assert error_and_hint(capsys, *args, *flags)[0] == f"error: {line}"
     assert (
         run(
-            [
-                "pretrain",
-                "--config",
-                str(begun / "recipe.toml"),
-                "--objective",
-                "mass",
-                "--save-dir",
-                str(tmp_path / "same"),
-            ]
+            (
+                f"pretrain --config {begun}/recipe.toml --objective mass "
+                f"--save-dir {tmp_path}/same"
+            ).split()
         )
         == 0
     )
@@ -381,18 +355,7 @@ def test_requests_that_cannot_be_fulfilled_are_refused(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    small = [
-        "--dim",
-        "16",
-        "--ffn-dim",
-        "16",
-        "--heads",
-        "2",
-        "--num-workers",
-        "0",
-        "--max-update",
-        "1",
-    ]
+    small = "--dim 16 --ffn-dim 16 --heads 2 --num-workers 0 --max-update 1".split()
     args = [flags[0], str(toy), *small, "--save-dir", str(tmp_path / "run"), *flags[1:]]
     assert error_and_hint(capsys, *args)[0] == f"error: {line.format(toy=toy)}"
 
@@ -406,15 +369,9 @@ def test_a_run_is_not_continued_on_other_text_or_another_task(
     ]
 
     def preprocess(*more: str) -> None:
-        args = [
-            "preprocess",
-            "--langs",
-            "en",
-            "--mono",
-            f"en={text}",
-            "--destdir",
-            str(tmp_path / "bin"),
-        ]
+        args = (
+            f"preprocess --langs en --mono en={text} --destdir {tmp_path}/bin".split()
+        )
         assert run([*args, *more]) == 0
 
     text = tmp_path / "text.en"

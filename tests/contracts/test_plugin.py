@@ -23,12 +23,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
     command = [
         sys.executable,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-deps",
-        "--no-build-isolation",
+        *"-m pip install --quiet --no-deps --no-build-isolation".split(),
     ]
     result = subprocess.run(
         [*command, "--target", folder, PLUGIN], capture_output=True, text=True

@@ -544,12 +544,7 @@ def test_user_errors_are_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     args = [
-        "pretrain",
-        str(toy),
-        "--objective",
-        "mass",
-        "--save-dir",
-        str(tmp_path / "run"),
+        *f"pretrain {toy} --objective mass --save-dir {tmp_path}/run".split(),
         *change,
     ]
     if "--max-update" not in change:
@@ -585,14 +580,7 @@ def test_generate_distributes_the_lines_and_keeps_their_order(
     place = translating
     if "--score-reference" in args:
         args = ["--score-reference", str(place / "in.en")]
-    command = [
-        "generate",
-        str(place / "run"),
-        "--input",
-        str(place / "in.en"),
-        "--precision",
-        "fp32",
-    ]
+    command = f"generate {place}/run --input {place}/in.en --precision fp32".split()
     command += ["--buffer-size", "9", *args]
     alone, together = run_one(preloaded, command), run_two(preloaded, command)
     assert (alone.returncode, together.returncode) == (0, 0), together.stderr
@@ -613,14 +601,9 @@ def test_predict_distributes_the_examples_and_keeps_their_order(
         *ENCODER,
         updates=2,
     )
-    command = [
-        "predict",
-        str(tmp_path / "run"),
-        "--input",
-        str(labeled / "valid.tsv"),
-        "--format",
-        "jsonl",
-    ]
+    command = (
+        f"predict {tmp_path}/run --input {labeled}/valid.tsv --format jsonl".split()
+    )
     command += ["--precision", "fp32", "--batch-tokens", "40"]
     alone, together = run_one(preloaded, command), run_two(preloaded, command)
     assert (alone.returncode, together.returncode) == (0, 0), together.stderr

@@ -177,24 +177,12 @@ def test_columns_beside_lines(
     path = save(tmp_path / "x.txt", ["ba ga", "", "bo"])
     out, _ = run_command(
         capsys,
-        "predict",
-        trained / "classify",
-        "-i",
-        path,
-        "--input-format",
-        "lines",
-        "--format",
-        "tsv",
+        *f"predict {trained}/classify -i {path} --input-format lines --format tsv".split(),
         status=0,
     )
     text, _ = run_command(
         capsys,
-        "predict",
-        trained / "classify",
-        "-i",
-        path,
-        "--input-format",
-        "lines",
+        *f"predict {trained}/classify -i {path} --input-format lines".split(),
         status=0,
     )
     assert out[0].split("\t") == ["1", "prediction", "probability"]
@@ -254,12 +242,7 @@ def test_truncated_examples_are_counted(
     )
     out, err = run_command(
         capsys,
-        "predict",
-        trained / "extract",
-        "-i",
-        tmp_path / "x.json",
-        "--format",
-        "jsonl",
+        *f"predict {trained}/extract -i {tmp_path}/x.json --format jsonl".split(),
         status=0,
     )
     assert [json.loads(line)["id"] for line in out] == ["0", "1", "2"]
@@ -520,13 +503,10 @@ def test_a_missing_vocabulary_is_named(
     table = save(tmp_path / "x.tsv", ["label\ttext", "1\tba"])
     _, err = run_command(
         capsys,
-        "preprocess",
-        "--spm-model",
-        tmp_path / "no",
-        "--tsv",
-        f"train={table}",
-        "--destdir",
-        tmp_path / "d",
+        *(
+            f"preprocess --spm-model {tmp_path}/no --tsv train={table} "
+            f"--destdir {tmp_path}/d"
+        ).split(),
         status=2,
     )
     assert err[0] == f"error: --spm-model {tmp_path / 'no'}: no such file or folder"
@@ -553,14 +533,7 @@ def test_questions_are_scored_whatever_answer_start_says(
     assert [row.split()[2] for row in out[:2]] == ["50.00", "50.00"]
     _, err = run_command(
         capsys,
-        "score",
-        lines,
-        "--ref",
-        reference,
-        "--metric",
-        "squad",
-        "--na-prob",
-        odds,
+        *f"score {lines} --ref {reference} --metric squad --na-prob {odds}".split(),
         status=2,
     )
     assert err == [

@@ -213,14 +213,7 @@ def make_classifier(folder: Path) -> None:
         folder / "input/rows.jsonl",
         [json.dumps(dict(zip(header, row, strict=True))) for row in rows],
     )
-    options = [
-        "--table",
-        "tsv",
-        "--text-columns",
-        "sentence1",
-        "--label-column",
-        "label",
-    ]
+    options = "--table tsv --text-columns sentence1 --label-column label".split()
     command(
         "finetune",
         folder / "data",

@@ -24,16 +24,7 @@ QUICK = (
 
 def test_a_small_run_finds_nothing() -> None:
     readers = [option for name in QUICK for option in ("--reader", name)]
-    command = [
-        sys.executable,
-        "-m",
-        "tests.fuzz",
-        "--cases",
-        "132",
-        "--seed",
-        "20",
-        *readers,
-    ]
+    command = [sys.executable, *"-m tests.fuzz --cases 132 --seed 20".split(), *readers]
     result = subprocess.run(command, capture_output=True, text=True, timeout=500)
     assert result.returncode == 0, result.stderr + result.stdout
     last = result.stdout.splitlines()[-1]
@@ -178,15 +169,7 @@ def test_the_same_log_continues_a_run(tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     command = [
         sys.executable,
-        "-m",
-        "tests.fuzz",
-        "--seed",
-        "3",
-        "--reader",
-        "text",
-        "--reader",
-        "tsv",
-        "--log",
+        *"-m tests.fuzz --seed 3 --reader text --reader tsv --log".split(),
         os.path.relpath(log),
     ]
     whole = subprocess.run(
@@ -207,14 +190,7 @@ def test_branches_are_counted(tmp_path: Path) -> None:
     pytest.importorskip("coverage")
     command = [
         sys.executable,
-        "-m",
-        "tests.fuzz",
-        "--seed",
-        "3",
-        "--reader",
-        "tsv",
-        "--cases",
-        "20",
+        *"-m tests.fuzz --seed 3 --reader tsv --cases 20".split(),
     ]
     result = subprocess.run(
         [*command, "--branches", str(tmp_path)],

@@ -217,27 +217,10 @@ def test_the_command_generates_the_given_phrases(
     monkeypatch.setattr(
         sys, "stdin", io.TextIOWrapper(io.BytesIO("\n".join(LINES).encode()))
     )
-    command = [
-        "generate",
-        "run",
-        "--device",
-        "cpu",
-        "--precision",
-        "fp32",
-        "--beam",
-        "4",
-    ]
+    command = "generate run --device cpu --precision fp32 --beam 4".split()
     assert (
         masscli(
-            [
-                *command,
-                "--constraints",
-                "phrases",
-                "--max-len-a",
-                "0.7",
-                "--max-len-b",
-                "8",
-            ]
+            [*command, *"--constraints phrases --max-len-a 0.7 --max-len-b 8".split()]
         )
         == 0
     )

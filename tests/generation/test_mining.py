@@ -85,14 +85,10 @@ def test_no_sentence_is_in_two_pairs() -> None:
 def test_the_command_writes_a_line_for_each_pair(
     toy: Path, tmp_path: Path, no_sync: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sizes = [
-        "--dim=16",
-        "--ffn-dim=32",
-        "--heads=2",
-        "--encoder-layers=1",
-        "--decoder-layers=1",
-        "--num-workers=0",
-    ]
+    sizes = (
+        "--dim=16 --ffn-dim=32 --heads=2 --encoder-layers=1 "
+        "--decoder-layers=1 --num-workers=0"
+    ).split()
     folder = str(tmp_path / "run")
     assert (
         run(
@@ -109,16 +105,7 @@ def test_the_command_writes_a_line_for_each_pair(
         == 0
     )
     capsys.readouterr()
-    files = [
-        "-i",
-        str(toy.parent / "valid.en"),
-        "-j",
-        str(toy.parent / "valid.de"),
-        "-s",
-        "en",
-        "-t",
-        "de",
-    ]
+    files = f"-i {toy.parent}/valid.en -j {toy.parent}/valid.de -s en -t de".split()
     assert run(["mine", folder, *files, "--min-margin=0.5", "--precision=fp32"]) == 0
     out, err = capsys.readouterr()
     sources = (toy.parent / "valid.en").read_text().splitlines()

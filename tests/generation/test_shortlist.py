@@ -299,18 +299,7 @@ def test_from_pairs_to_outputs(
     of the source."""
     monkeypatch.chdir(tmp_path)
     run = random_translator("default", toy, tmp_path / "run")
-    made = [
-        "shortlist",
-        str(toy),
-        "-s",
-        "en",
-        "-t",
-        "de",
-        "--per-piece",
-        "1",
-        "--frequent",
-        "0",
-    ]
+    made = f"shortlist {toy} -s en -t de --per-piece 1 --frequent 0".split()
     assert masscli(made) == 0
     printed = capsys.readouterr().err
     assert printed.startswith("shortlist.txt: a sentence of valid has ")
@@ -322,16 +311,7 @@ def test_from_pairs_to_outputs(
         "and among them are 100.00% of the pieces of its reference\n"
     )
     (tmp_path / "in.en").write_text("\n".join(LINES) + "\n")
-    search = [
-        "--beam",
-        "2",
-        "--max-len-b",
-        "4",
-        "--device",
-        "cpu",
-        "--precision",
-        "fp32",
-    ]
+    search = "--beam 2 --max-len-b 4 --device cpu --precision fp32".split()
     command = ["generate", str(run.path), *search, "-i", "in.en", "-o"]
     assert masscli([*command, "short.de", "--shortlist", "shortlist.txt"]) == 0
     assert masscli([*command, "plain.de"]) == 0
@@ -346,14 +326,7 @@ def test_from_pairs_to_outputs(
     capsys.readouterr()
     assert (
         masscli(
-            [
-                *command,
-                "x",
-                "--shortlist",
-                "shortlist.txt",
-                "--score-reference",
-                "in.en",
-            ]
+            [*command, *"x --shortlist shortlist.txt --score-reference in.en".split()]
         )
         == 2
     )
@@ -366,14 +339,7 @@ def test_from_pairs_to_outputs(
     assert "--output no/list.txt: its folder does not exist" in capsys.readouterr().err
     assert (
         masscli(
-            [
-                "export",
-                str(run.path),
-                "--shortlist",
-                "shortlist.txt",
-                "--output",
-                "exported",
-            ]
+            f"export {run.path} --shortlist shortlist.txt --output exported".split()
         )
         == 2
     )

@@ -250,20 +250,10 @@ def test_from_the_command_line(
 ) -> None:
     from masscli.__main__ import run
 
-    tiny = [
-        "--dim",
-        "16",
-        "--ffn-dim",
-        "32",
-        "--heads",
-        "2",
-        "--max-update",
-        "3",
-        "--max-tokens",
-        "300",
-        "--num-workers",
-        "0",
-    ]
+    tiny = (
+        "--dim 16 --ffn-dim 32 --heads 2 --max-update 3 --max-tokens 300 "
+        "--num-workers 0"
+    ).split()
     small = tiny
     prompts = tmp_path / "prompts"
     prompts.write_text("ba be bi\n\nbo\n", encoding="utf-8")
@@ -271,15 +261,10 @@ def test_from_the_command_line(
     assert (
         run(
             [
-                "pretrain",
-                str(toy),
-                "--objective",
-                "gpt",
-                "-l",
-                "en",
-                "--tokens-per-sample",
-                "24",
-                "--save-dir",
+                *(
+                    f"pretrain {toy} --objective gpt -l en --tokens-per-sample 24 "
+                    "--save-dir"
+                ).split(),
                 one,
                 *small,
             ]
@@ -302,15 +287,10 @@ def test_from_the_command_line(
     assert (
         run(
             [
-                "pretrain",
-                str(toy),
-                "--objective",
-                "bert",
-                "-l",
-                "en",
-                "--tokens-per-sample",
-                "24",
-                "--save-dir",
+                *(
+                    f"pretrain {toy} --objective bert -l en --tokens-per-sample 24 "
+                    "--save-dir"
+                ).split(),
                 three,
                 *small,
             ]

@@ -591,15 +591,7 @@ def test_references_are_scored(folder: Path, capfd: pytest.CaptureFixture[str]) 
             "masscli generate --help",
         ),
         (
-            [
-                "-i",
-                "in.en",
-                "--reference",
-                "in.en",
-                "--closest-to-reference",
-                "chrf",
-                "--mbr",
-            ],
+            "-i in.en --reference in.en --closest-to-reference chrf --mbr".split(),
             "--closest-to-reference chooses among several outputs",
             "give --beam 5, without --mbr",
         ),
@@ -748,17 +740,10 @@ def test_a_split_of_the_data_the_run_was_trained_on(
         )
     assert (
         masscli(
-            [
-                "preprocess",
-                "--langs",
-                "en,de",
-                "--trainpref",
-                "train",
-                "--testpref",
-                "test",
-                "--vocab-size",
-                "80",
-            ]
+            (
+                "preprocess --langs en,de --trainpref train --testpref test "
+                "--vocab-size 80"
+            ).split()
         )
         == 0
     )
@@ -838,14 +823,7 @@ def test_the_output_closest_to_the_reference_comes_first(
     moved = 0
     scorers = {"chrf": CHRF(), "bleu": BLEU(effective_order=True)}
     for metric, scorer in scorers.items():
-        args = [
-            "-i",
-            "in.en",
-            "--reference",
-            "ref.de",
-            "--closest-to-reference",
-            metric,
-        ]
+        args = [*"-i in.en --reference ref.de --closest-to-reference".split(), metric]
         code, ranked, err = generate(capfd, *args, "--nbest", "3")
         assert code == 0 and "warning: --reference" not in err
         for line, reference in enumerate(references):
@@ -873,18 +851,7 @@ def test_the_speed_can_be_logged(
     )
     assert score.value > 0 and score.signature.startswith("beam:3|batch-tokens:8000|")
     # Another search has another speed, and is not compared with this one.
-    masscli(
-        [
-            "generate",
-            "-i",
-            "in.en",
-            "--beam",
-            "2",
-            "--append",
-            "scores.jsonl",
-            "--quiet",
-        ]
-    )
+    masscli("generate -i in.en --beam 2 --append scores.jsonl --quiet".split())
     assert masscli(["report", "scores.jsonl"]) == 2
     assert (
         "sentences/s was computed with different settings from line 1"

@@ -184,16 +184,10 @@ def make_new_language(folder: Path) -> None:
     (folder / "text/mono.fr").write_text("".join(f"{line.upper()}\n" for line in lines))
 
 
-DATA = [
-    "--langs",
-    "en,de",
-    "--trainpref",
-    "{}/text/train",
-    "--validpref",
-    "{}/text/valid",
-    "--mono",
-    "en={}/text/mono.en",
-]
+DATA = (
+    "--langs en,de --trainpref {}/text/train --validpref {}/text/valid "
+    "--mono en={}/text/mono.en"
+).split()
 TABLES = [
     "--tsv",
     "pairs.train={}/text/train.pairs.tsv",

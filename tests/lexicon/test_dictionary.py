@@ -224,16 +224,7 @@ def test_the_command_and_a_run_with_what_it_makes(
     train(recipe(data.folder, tmp_path / "run", "train.max_update=1", streams=streams))
     assert (
         masscli(
-            [
-                "dictionary",
-                str(tmp_path / "run"),
-                "--langs",
-                "en,de",
-                "--output",
-                str(made),
-                "--min-count",
-                "1",
-            ]
+            f"dictionary {tmp_path}/run --langs en,de --output {made} --min-count 1".split()
         )
         == 0
     )
@@ -312,16 +303,7 @@ def test_pairs_give_the_dictionary(
     made = tmp_path / "made.txt"
     assert (
         masscli(
-            [
-                "dictionary",
-                str(data.folder),
-                "--langs",
-                "en,de",
-                "--limit",
-                "6",
-                "--output",
-                str(made),
-            ]
+            f"dictionary {data.folder} --langs en,de --limit 6 --output {made}".split()
         )
         == 0
     )
@@ -378,15 +360,7 @@ def test_pairs_give_the_dictionary(
             "en and de spell 0 words alike, too few to begin with",
         ),
         (
-            [
-                str(data.folder),
-                "--langs",
-                "en,de",
-                "--from",
-                "text",
-                "--min-count",
-                "9999",
-            ],
+            f"{data.folder} --langs en,de --from text --min-count 9999".split(),
             "has 0 words of en that occur 9999 times",
         ),
         ([str(data.folder), "--langs", "en,fr"], "has no language 'fr'"),
@@ -504,15 +478,7 @@ def test_text_alone_gives_the_dictionary_of_a_cipher(
     vectors = ["--vectors", str(tmp_path / "vec"), "--dim", "48"]
     assert (
         masscli(
-            [
-                "dictionary",
-                str(folder),
-                "--langs",
-                "aa,bb",
-                "--output",
-                str(made),
-                *vectors,
-            ]
+            [*f"dictionary {folder} --langs aa,bb --output {made}".split(), *vectors]
         )
         == 0
     )
@@ -556,20 +522,10 @@ def test_text_alone_gives_the_dictionary_of_a_cipher(
         for language in ("aa", "bb")
         for arg in ("--init-vectors", f"{language}={tmp_path / f'vec.{language}'}")
     ]
-    small = [
-        "--dim",
-        "48",
-        "--heads",
-        "4",
-        "--encoder-layers",
-        "1",
-        "--decoder-layers",
-        "1",
-        "--max-update",
-        "1",
-        "--num-workers",
-        "0",
-    ]
+    small = (
+        "--dim 48 --heads 4 --encoder-layers 1 --decoder-layers 1 "
+        "--max-update 1 --num-workers 0"
+    ).split()
     assert (
         masscli(
             [
@@ -688,16 +644,10 @@ def test_sides_of_unequal_size(
     )
     assert (
         masscli(
-            [
-                "dictionary",
-                str(folder),
-                "--langs",
-                "aa,bb",
-                "--min-count",
-                "2",
-                "--output",
-                str(tmp_path / "made.txt"),
-            ]
+            (
+                f"dictionary {folder} --langs aa,bb --min-count 2 "
+                f"--output {tmp_path}/made.txt"
+            ).split()
         )
         == 0
     )

@@ -220,13 +220,7 @@ def test_score_reads_a_column_of_a_table(
         'label\tsentence\n1\tone "two\n0\tb\n1\tc\n0\td\n', encoding="utf-8"
     )
     (tmp_path / "told").write_text("1\n1\n0\n0\n", encoding="utf-8")
-    command = [
-        "score",
-        str(tmp_path / "told"),
-        "--ref",
-        str(tmp_path / "gold.tsv"),
-        "--column",
-    ]
+    command = f"score {tmp_path}/told --ref {tmp_path}/gold.tsv --column".split()
     assert (
         dispatch([*command, "label", "--metric", "accuracy,f1,mcc,pearson,spearman"])
         == 0
@@ -260,14 +254,7 @@ def test_score_of_tagged_words(
     (tmp_path / "told").write_text("a\tB-X\nb\tI-X\n\nc\tO\n\n", encoding="utf-8")
     assert (
         dispatch(
-            [
-                "score",
-                str(tmp_path / "told"),
-                "--ref",
-                str(tmp_path / "gold"),
-                "--metric",
-                "entity-f1",
-            ]
+            f"score {tmp_path}/told --ref {tmp_path}/gold --metric entity-f1".split()
         )
         == 0
     )
@@ -287,14 +274,7 @@ def test_comments_and_blank_lines_of_column_files_are_not_scored(
     )
     assert (
         dispatch(
-            [
-                "score",
-                str(tmp_path / "told"),
-                "--ref",
-                str(tmp_path / "gold"),
-                "--metric",
-                "entity-f1",
-            ]
+            f"score {tmp_path}/told --ref {tmp_path}/gold --metric entity-f1".split()
         )
         == 0
     )
@@ -320,16 +300,7 @@ def test_blank_lines_between_sentences_are_not_words(
     predicted.write_text("1\n", encoding="utf-8")
     (tmp_path / "gold").write_text("label\tsentence\n1\ta film\n", encoding="utf-8")
     assert (
-        masscli(
-            [
-                "score",
-                str(predicted),
-                "--ref",
-                str(tmp_path / "gold"),
-                "--metric",
-                "accuracy",
-            ]
-        )
+        masscli(f"score {predicted} --ref {tmp_path}/gold --metric accuracy".split())
         == 2
     )
     assert capsys.readouterr().err.endswith(
@@ -353,14 +324,7 @@ def test_values_that_are_not_finite_have_no_correlation(
         match=f"^{tmp_path / 'hyp'}: example 2 is not a number: 'nan'$",
     ):
         dispatch(
-            [
-                "score",
-                str(tmp_path / "hyp"),
-                "--ref",
-                str(tmp_path / "ref"),
-                "--metric",
-                metric,
-            ]
+            [*f"score {tmp_path}/hyp --ref {tmp_path}/ref --metric".split(), metric]
         )
 
 

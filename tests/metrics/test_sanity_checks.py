@@ -141,14 +141,7 @@ def test_a_blank_gold_label_is_refused(
     """A blank label would be left out of the mean over labels, but count as wrong for the predicted label."""
     (tmp_path / "hyp").write_text("a\nb\nc\n")
     (tmp_path / "ref").write_text("a\n \nc\n")
-    command = [
-        "score",
-        str(tmp_path / "hyp"),
-        "--ref",
-        str(tmp_path / "ref"),
-        "--metric",
-        metric,
-    ]
+    command = [*f"score {tmp_path}/hyp --ref {tmp_path}/ref --metric".split(), metric]
     assert run(command) == 2
     assert (
         f"{tmp_path / 'ref'}: example 2 has no label, but 'b' in "

@@ -285,13 +285,7 @@ def test_score_reads_the_official_files(
         ("odds.json", '{"a": 0.1, "b": 0.9}'),
     ):
         (tmp_path / name).write_text(text, encoding="utf-8")
-    command = [
-        str(tmp_path / "told.json"),
-        "--ref",
-        str(tmp_path / "gold.json"),
-        "--metric",
-        "squad",
-    ]
+    command = f"{tmp_path}/told.json --ref {tmp_path}/gold.json --metric squad".split()
     assert (
         dispatch(
             [

@@ -23,27 +23,15 @@ def whole(labeled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """MASS, pre-trained: an encoder and a decoder."""
     place = tmp_path_factory.mktemp("whole") / "mass"
     command = [
-        "pretrain",
-        str(labeled / "data"),
-        "--objective",
-        "mass",
-        "--max-update",
-        "2",
-        "--save-dir",
-        str(place),
+        *(
+            f"pretrain {labeled}/data --objective mass --max-update 2 "
+            f"--save-dir {place}"
+        ).split(),
         *TINY,
     ]
     assert (
         dispatch(
-            [
-                *command,
-                "--norm",
-                "post",
-                "--positions",
-                "learned",
-                "--embeddings",
-                "separate",
-            ]
+            [*command, *"--norm post --positions learned --embeddings separate".split()]
         )
         == 0
     )
@@ -62,12 +50,7 @@ def test_a_task_that_reads_one_stack_takes_that_one(
 ) -> None:
     """The encoder alone has the run's weights, and predicts what the whole model predicts."""
     command = [
-        "--task",
-        "classify",
-        "--table",
-        "one",
-        "--init-from",
-        str(whole),
+        *f"--task classify --table one --init-from {whole}".split(),
         *REST,
         "--lr",
         "1e-30",
@@ -134,14 +117,7 @@ def test_missing_stacks_and_needed_stacks_are_named(
         "leave it out",
     )
     write = refused(
-        *command,
-        "summarize",
-        "--table",
-        "heads",
-        "--writer",
-        "decoder",
-        "--decoder-layers",
-        "0",
+        *command, *"summarize --table heads --writer decoder --decoder-layers 0".split()
     )[0]
     assert (
         write
@@ -151,12 +127,7 @@ def test_missing_stacks_and_needed_stacks_are_named(
         "layers 0", "layers 2"
     )
     own = [
-        "--task",
-        "classify",
-        "--table",
-        "one",
-        "--init-from",
-        str(whole),
+        *f"--task classify --table one --init-from {whole}".split(),
         *REST,
         "--init-stacks",
         "encoder",
@@ -177,16 +148,7 @@ def test_missing_stacks_and_needed_stacks_are_named(
 def test_an_encoder_without_its_decoder_can_learn_to_generate(
     how: list[str], whole: Path, labeled: Path, tmp_path: Path
 ) -> None:
-    short = [
-        "--max-source",
-        "60",
-        "--max-target",
-        "20",
-        "--table",
-        "heads",
-        "--init-from",
-        str(whole),
-    ]
+    short = f"--max-source 60 --max-target 20 --table heads --init-from {whole}".split()
     finetune(
         labeled,
         tmp_path / "run",
@@ -201,14 +163,7 @@ def test_an_encoder_without_its_decoder_can_learn_to_generate(
     assert (model.encoder_layers, model.decoder_layers) == (1, 0)
     assert (
         dispatch(
-            [
-                "generate",
-                str(tmp_path / "run"),
-                "--input",
-                str(labeled / "valid.src"),
-                "--beam",
-                "1",
-            ]
+            f"generate {tmp_path}/run --input {labeled}/valid.src --beam 1".split()
         )
         == 0
     )
@@ -223,16 +178,7 @@ def test_a_run_that_was_not_trained_to_generate_says_so(
         capsys.readouterr()
         assert (
             dispatch(
-                [
-                    "generate",
-                    str(run_folder),
-                    "--input",
-                    str(line),
-                    "--precision",
-                    "fp32",
-                    "--beam",
-                    "1",
-                ]
+                f"generate {run_folder} --input {line} --precision fp32 --beam 1".split()
             )
             == 0
         )

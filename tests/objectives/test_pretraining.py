@@ -692,40 +692,20 @@ def test_text_from_which_no_order_can_be_learned_is_reported(
     (tmp_path / "text").write_text(lines, encoding="utf-8")
     assert (
         masscli(
-            [
-                "preprocess",
-                "--mono",
-                f"en={tmp_path / 'text'}",
-                "--vocab-size",
-                "28",
-                "--destdir",
-                str(tmp_path / "data"),
-            ]
+            (
+                f"preprocess --mono en={tmp_path}/text --vocab-size 28 "
+                f"--destdir {tmp_path}/data"
+            ).split()
         )
         == 0
     )
-    small = [
-        "--dim",
-        "16",
-        "--heads",
-        "2",
-        "--encoder-layers",
-        "1",
-        "--decoder-layers",
-        "0",
-        "--max-update",
-        "1",
-        "--num-workers",
-        "0",
-    ]
+    small = (
+        "--dim 16 --heads 2 --encoder-layers 1 --decoder-layers 0 "
+        "--max-update 1 --num-workers 0"
+    ).split()
     command = [
         *small,
-        "--max-tokens",
-        "400",
-        "--tokens-per-sample",
-        "32",
-        "--save-dir",
-        str(tmp_path / "run"),
+        *f"--max-tokens 400 --tokens-per-sample 32 --save-dir {tmp_path}/run".split(),
     ]
     capsys.readouterr()
     code = masscli(

@@ -23,36 +23,25 @@ from masscli.reporting import event_sinks
 from masscli.training.events import EVENT_SINKS, Evaluated, Event
 from masscli.training.recipe import Recipe
 
-SMALL = [
-    "--dim=16",
-    "--ffn-dim=32",
-    "--heads=2",
-    "--encoder-layers=1",
-    "--decoder-layers=1",
-    "--num-workers=0",
-]
+SMALL = (
+    "--dim=16 --ffn-dim=32 --heads=2 --encoder-layers=1 "
+    "--decoder-layers=1 --num-workers=0"
+).split()
 
 
 def train(toy: Path, folder: Path, *args: str) -> int:
     command = [
-        "finetune",
-        str(toy),
-        "--task=translate",
-        "-s",
-        "en",
-        "-t",
-        "de",
+        *f"finetune {toy} --task=translate -s en -t de".split(),
         *SMALL,
         "--precision=fp32",
     ]
     return run(
         [
             *command,
-            "--max-update=4",
-            "--save-interval-updates=2",
-            "--log-interval=1",
-            "--save-dir",
-            str(folder),
+            *(
+                "--max-update=4 --save-interval-updates=2 --log-interval=1 "
+                f"--save-dir {folder}"
+            ).split(),
             *args,
         ]
     )

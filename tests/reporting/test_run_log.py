@@ -89,18 +89,7 @@ def test_metrics_are_added_to_a_log_of_scores(
 ) -> None:
     log = tmp_path / "scores.jsonl"
     assert (
-        run(
-            [
-                "report",
-                str(folder),
-                "--metric",
-                "ppl-word",
-                "--append",
-                str(log),
-                "--tag",
-                "k=0.5",
-            ]
-        )
+        run(f"report {folder} --metric ppl-word --append {log} --tag k=0.5".split())
         == 0
     )
     capsys.readouterr()

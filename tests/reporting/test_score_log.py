@@ -209,14 +209,9 @@ def test_from_score_to_table(
     }.items():
         for seed, line in enumerate(words, 1):
             (tmp_path / "hyp").write_text(f"{line}\nf g h i j\n")
-            command = [
-                "score",
-                str(tmp_path / "hyp"),
-                "--ref",
-                str(tmp_path / "ref"),
-                "--metric",
-                "bleu,chrf",
-            ]
+            command = (
+                f"score {tmp_path}/hyp --ref {tmp_path}/ref --metric bleu,chrf".split()
+            )
             tags = ["--tag", f"method={method}", "--tag", f"seed={seed}"]
             assert run([*command, "--append", log, *tags]) == 0
     capsys.readouterr()
@@ -309,17 +304,7 @@ def test_a_metric_can_be_drawn_against_another_one(tmp_path: Path) -> None:
         and with_x_tag(summaries, "nothing") == {}
     )
     assert (
-        run(
-            [
-                "report",
-                str(path),
-                "--html",
-                str(tmp_path / "page.html"),
-                "--x",
-                "sentences/s",
-            ]
-        )
-        == 0
+        run(f"report {path} --html {tmp_path}/page.html --x sentences/s".split()) == 0
     )
     assert "By sentences/s" in (tmp_path / "page.html").read_text()
 
@@ -338,14 +323,9 @@ def test_answers_to_questions_are_logged(
     (tmp_path / "dev.json").write_text(json.dumps(data))
     (tmp_path / "hyp.json").write_text(json.dumps({"1": "dog"}))
     log = tmp_path / "scores.jsonl"
-    command = [
-        "score",
-        str(tmp_path / "hyp.json"),
-        "--ref",
-        str(tmp_path / "dev.json"),
-        "--metric",
-        "squad",
-    ]
+    command = (
+        f"score {tmp_path}/hyp.json --ref {tmp_path}/dev.json --metric squad".split()
+    )
     assert run([*command, "--append", str(log), "--tag", "seed=1"]) == 0
     assert {score.metric: score.value for score in read_scores(log)} == {
         "exact": 100.0,

@@ -28,13 +28,10 @@ class Browser:
         assert CHROMIUM is not None
         to_browser, self._out = os.pipe()
         self._in, from_browser = os.pipe()
-        options = [
-            "--headless=new",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--remote-debugging-pipe",
-            "--no-first-run",
-        ]
+        options = (
+            "--headless=new --no-sandbox --disable-gpu "
+            "--remote-debugging-pipe --no-first-run"
+        ).split()
         command = [
             CHROMIUM,
             *options,

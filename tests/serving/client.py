@@ -25,11 +25,7 @@ class Server:
         start = [sys.executable, "-m", "masscli"] if program is None else [program]
         command = [
             *start,
-            "serve",
-            "--port",
-            "0",
-            "--precision",
-            "fp32",
+            *"serve --port 0 --precision fp32".split(),
             *map(str, arguments),
         ]
         self.process = subprocess.Popen(

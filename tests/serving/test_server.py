@@ -415,12 +415,7 @@ def test_a_server_whose_messages_nobody_reads_still_answers_and_stops(
 ) -> None:
     command = [
         preloaded.program,
-        "serve",
-        "--port",
-        "0",
-        "--precision",
-        "fp32",
-        str(runs / "ende"),
+        *f"serve --port 0 --precision fp32 {runs}/ende".split(),
     ]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None

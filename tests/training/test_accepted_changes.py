@@ -118,18 +118,9 @@ def test_other_changes_are_refused_with_the_flag_too(toy: Path, tmp_path: Path) 
 def test_the_flag_reaches_the_run(
     toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    size = [
-        "--dim",
-        "16",
-        "--ffn-dim",
-        "32",
-        "--heads",
-        "2",
-        "--encoder-layers",
-        "1",
-        "--decoder-layers",
-        "1",
-    ]
+    size = (
+        "--dim 16 --ffn-dim 32 --heads 2 --encoder-layers 1 --decoder-layers 1".split()
+    )
     command = [
         "pretrain",
         str(toy),

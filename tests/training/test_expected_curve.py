@@ -67,18 +67,9 @@ def test_each_validation_within_the_curve_is_compared(
 def test_a_run_says_whether_it_is_inside(
     toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    size = [
-        "--dim",
-        "16",
-        "--ffn-dim",
-        "32",
-        "--heads",
-        "2",
-        "--encoder-layers",
-        "1",
-        "--decoder-layers",
-        "1",
-    ]
+    size = (
+        "--dim 16 --ffn-dim 32 --heads 2 --encoder-layers 1 --decoder-layers 1".split()
+    )
     command = ["pretrain", str(toy), "--objective", "mass", *size, "--max-update", "3"]
     every = [
         "--save-interval-updates",

@@ -101,12 +101,7 @@ def test_an_encoder_and_a_decoder_of_two_runs(
     capsys.readouterr()
     frozen = ["--freeze", "embeddings,encoder,decoder", "--save-dir", tmp_path / "x"]
     found = refused(
-        "finetune",
-        labeled / "data",
-        "--task",
-        "summarize",
-        "--table",
-        "heads",
+        *f"finetune {labeled}/data --task summarize --table heads".split(),
         *rest,
         *frozen,
     )

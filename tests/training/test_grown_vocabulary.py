@@ -46,22 +46,11 @@ def extend(toy: Path, folder: Path, accent: str, *options: str) -> Path:
             letter + accent if letter in "aeiou" else letter for letter in english
         )
         (folder / f"{split}.ro").write_text(new, encoding="utf-8")
-    command = [
-        "preprocess",
-        "--extend",
-        str(toy),
-        "--langs",
-        "en,ro",
-        "--trainpref",
-        f"{folder}/train",
-    ]
+    command = (
+        f"preprocess --extend {toy} --langs en,ro --trainpref {folder}/train".split()
+    )
     command += [
-        "--validpref",
-        f"{folder}/valid",
-        "--new-pieces",
-        "20",
-        "--destdir",
-        f"{folder}/data",
+        *f"--validpref {folder}/valid --new-pieces 20 --destdir {folder}/data".split(),
         *options,
     ]
     assert masscli(command) == 0

@@ -122,14 +122,7 @@ def test_a_threshold_that_no_validation_can_reach_is_refused() -> None:
 def test_options_that_a_schedule_needs_are_named(
     toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = [
-        "pretrain",
-        str(toy),
-        "--objective",
-        "mass",
-        "--save-dir",
-        str(tmp_path / "run"),
-    ]
+    command = f"pretrain {toy} --objective mass --save-dir {tmp_path}/run".split()
     for options, message in (
         (
             ["--max-epoch", "2", "--lr-scheduler", "wsd"],

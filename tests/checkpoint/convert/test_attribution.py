@@ -54,13 +54,7 @@ def test_attribution_survives_import_fine_tuning_and_export(tmp_path: Path) -> N
         == 0
     )
     task = [
-        "--task",
-        "translate",
-        "-s",
-        "en",
-        "-t",
-        "de",
-        "--init-from",
+        *"--task translate -s en -t de --init-from".split(),
         run,
         "--max-update",
         "2",
@@ -99,16 +93,7 @@ def test_a_run_of_its_own_has_no_notice(toy: Path, tmp_path: Path) -> None:
 
     run = random_translator("default", toy, tmp_path / "run")
     assert (
-        masscli(
-            [
-                "export",
-                str(run.path),
-                "--to",
-                "safetensors",
-                "--output",
-                str(tmp_path / "out"),
-            ]
-        )
+        masscli(f"export {run.path} --to safetensors --output {tmp_path}/out".split())
         == 0
     )
     assert not (tmp_path / "out" / "NOTICE").exists()

@@ -157,17 +157,7 @@ def test_the_command_says_what_to_install(
     run = random_translator("default", toy, tmp_path / "run")
     monkeypatch.setitem(sys.modules, "ctranslate2", None)
     assert (
-        masscli(
-            [
-                "export",
-                str(run.path),
-                "--to",
-                "ctranslate2",
-                "-o",
-                str(tmp_path / "theirs"),
-            ]
-        )
-        == 2
+        masscli(f"export {run.path} --to ctranslate2 -o {tmp_path}/theirs".split()) == 2
     )
     assert "pip install 'masscli[ct2]'" in capsys.readouterr().err
 
@@ -231,15 +221,10 @@ def test_a_conversion_is_cached_and_repeated_for_other_weights_or_if_damaged(
     def translate() -> bytes:
         assert (
             masscli(
-                [
-                    "generate",
-                    str(run.path),
-                    "--backend",
-                    "ctranslate2",
-                    "--early-stop",
-                    "-i",
-                    str(tmp_path / "in"),
-                ]
+                (
+                    f"generate {run.path} --backend ctranslate2 --early-stop "
+                    f"-i {tmp_path}/in"
+                ).split()
             )
             == 0
         )
@@ -311,18 +296,7 @@ def test_a_shortlist_works_with_both_decoders(
 ) -> None:
     """One line at a time, since CTranslate2 takes the candidates of a batch together."""
     made, short = tmp_path / "shortlist.txt", tmp_path / "short"
-    command = [
-        "shortlist",
-        str(toy),
-        "-s",
-        "en",
-        "-t",
-        "de",
-        "--per-piece",
-        "2",
-        "--frequent",
-        "1",
-    ]
+    command = f"shortlist {toy} -s en -t de --per-piece 2 --frequent 1".split()
     assert masscli([*command, "--output", str(made)]) == 0
     assert masscli([
         "export", str(trained.path), "--to", "ctranslate2", "--shortlist", str(made), "--output", str(short)

@@ -253,27 +253,9 @@ def test_language_vectors_have_no_counterpart(toy: Path, tmp_path: Path) -> None
 def test_training_reports_at_the_start_what_cannot_be_exported(
     toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    small = [
-        "--encoder-layers",
-        "1",
-        "--dim",
-        "16",
-        "--ffn-dim",
-        "16",
-        "--heads",
-        "2",
-        "--max-update",
-        "1",
-    ]
+    small = "--encoder-layers 1 --dim 16 --ffn-dim 16 --heads 2 --max-update 1".split()
     train = [
-        "pretrain",
-        str(toy),
-        "--objective",
-        "mlm",
-        "--num-workers",
-        "0",
-        "--precision",
-        "fp32",
+        *f"pretrain {toy} --objective mlm --num-workers 0 --precision fp32".split(),
         *small,
     ]
     warning = (
@@ -452,20 +434,10 @@ def test_a_classifier_without_a_matching_class_is_not_exported(
 def test_fine_tuning_from_an_import_equals_fine_tuning_from_the_run(
     toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    small = [
-        "--arch",
-        "bert-base",
-        "--encoder-layers",
-        "2",
-        "--dim",
-        "16",
-        "--ffn-dim",
-        "16",
-        "--heads",
-        "2",
-        "--languages",
-        "none",
-    ]
+    small = (
+        "--arch bert-base --encoder-layers 2 --dim 16 --ffn-dim 16 "
+        "--heads 2 --languages none"
+    ).split()
     train = [
         str(toy),
         "--objective",
@@ -503,14 +475,7 @@ def test_fine_tuning_from_an_import_equals_fine_tuning_from_the_run(
     capsys.readouterr()
     assert (
         run(
-            [
-                "import",
-                str(tmp_path / "published"),
-                "--langs",
-                "en,de",
-                "--output",
-                str(tmp_path / "again"),
-            ]
+            f"import {tmp_path}/published --langs en,de --output {tmp_path}/again".split()
         )
         == 0
     )
@@ -527,12 +492,10 @@ def test_fine_tuning_from_an_import_equals_fine_tuning_from_the_run(
                 [
                     "pretrain",
                     *train,
-                    "--init-from",
-                    str(tmp_path / start),
-                    "--max-update",
-                    "2",
-                    "--save-dir",
-                    str(save),
+                    *(
+                        f"--init-from {tmp_path}/{start} --max-update 2 "
+                        f"--save-dir {save}"
+                    ).split(),
                 ]
             )
             == 0

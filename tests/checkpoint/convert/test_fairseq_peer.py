@@ -12,19 +12,10 @@ import torch
 from masscli.cli.app import dispatch
 
 pytestmark = pytest.mark.peer_samples
-SEARCH = [
-    "--early-stop",
-    "--max-len-a",
-    "0",
-    "--max-len-b",
-    "200",
-    "--precision",
-    "fp32",
-    "--device",
-    "cpu",
-    "--format",
-    "fairseq",
-]
+SEARCH = (
+    "--early-stop --max-len-a 0 --max-len-b 200 --precision fp32 "
+    "--device cpu --format fairseq"
+).split()
 SCORE_LIMIT = 1e-4
 LINES = 100
 

@@ -205,33 +205,12 @@ TUNED = [
 def test_fine_tuned_models_give_the_same_scores(
     family: str, task: str, data: tuple[str, ...], labeled: Path, tmp_path: Path
 ) -> None:
-    size = [
-        "--arch",
-        f"{family}-base",
-        "--dim",
-        "16",
-        "--ffn-dim",
-        "24",
-        "--heads",
-        "2",
-        "--encoder-layers",
-        "2",
-        "--max-positions",
-        "128",
-    ]
+    size = (
+        f"--arch {family}-base --dim 16 --ffn-dim 24 --heads 2 "
+        "--encoder-layers 2 --max-positions 128"
+    ).split()
     size += ["--embedding-dim", "8"] if family == "albert" else []
-    rest = [
-        "--lr",
-        "0.02",
-        "--warmup-updates",
-        "0",
-        "--max-update",
-        "6",
-        "--num-workers",
-        "0",
-        "--precision",
-        "fp32",
-    ]
+    rest = "--lr 0.02 --warmup-updates 0 --max-update 6 --num-workers 0 --precision fp32".split()
     ending, form, *options = data
     learn = [
         "finetune",

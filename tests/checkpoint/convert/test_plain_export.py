@@ -53,33 +53,14 @@ def test_to_masscli_is_accepted_by_other_commands(
     for run in (trained, tmp_path / "small"):
         assert (
             masscli(
-                [
-                    "generate",
-                    str(run),
-                    "-s",
-                    "en",
-                    "-t",
-                    "de",
-                    "-i",
-                    str(tmp_path / "in"),
-                    "--precision",
-                    "fp32",
-                ]
+                f"generate {run} -s en -t de -i {tmp_path}/in --precision fp32".split()
             )
             == 0
         )
         outputs.append(capsys.readouterr().out)
     assert outputs[0].splitlines()[-1] == outputs[1].splitlines()[-1]
     assert (
-        masscli(
-            [
-                "average",
-                str(trained),
-                str(tmp_path / "small"),
-                "--output",
-                str(tmp_path / "mean"),
-            ]
-        )
+        masscli(f"average {trained} {tmp_path}/small --output {tmp_path}/mean".split())
         == 0
     )
     assert masscli(["inspect", str(tmp_path / "small")]) == 0

@@ -770,14 +770,7 @@ def test_generation_settings_survive_import_and_export(
     write_json(path, {**json.loads(path.read_text(encoding="utf-8")), **settings})
     assert (
         masscli(
-            [
-                "import",
-                str(tmp_path / "theirs"),
-                "--langs",
-                "en,ro",
-                "--output",
-                str(tmp_path / "run"),
-            ]
+            f"import {tmp_path}/theirs --langs en,ro --output {tmp_path}/run".split()
         )
         == 0
     )
@@ -801,21 +794,7 @@ def test_generation_settings_survive_import_and_export(
     )
     assert (search.no_repeat_ngram_size, search.early_stop) == (3, True)
     (tmp_path / "in").write_text("bab\n", encoding="utf-8")
-    assert (
-        masscli(
-            [
-                "generate",
-                str(run.path),
-                "-s",
-                "en",
-                "-t",
-                "ro",
-                "-i",
-                str(tmp_path / "in"),
-            ]
-        )
-        == 0
-    )
+    assert masscli(f"generate {run.path} -s en -t ro -i {tmp_path}/in".split()) == 0
     assert "search: --beam 3 --lenpen 0.6" in capsys.readouterr().err
     export_translator(run, "en", "ro", tmp_path / "again")
     again = json.loads(
@@ -1008,14 +987,7 @@ def test_an_imported_model_is_fine_tuned(
     make_peer("marian", tmp_path / "theirs", {})
     assert (
         masscli(
-            [
-                "import",
-                str(tmp_path / "theirs"),
-                "--langs",
-                "en,de",
-                "--output",
-                str(tmp_path / "run"),
-            ]
+            f"import {tmp_path}/theirs --langs en,de --output {tmp_path}/run".split()
         )
         == 0
     )
@@ -1034,11 +1006,7 @@ def test_an_imported_model_is_fine_tuned(
     assert (
         masscli(
             [
-                "preprocess",
-                "--spm-model",
-                str(tmp_path / "run"),
-                "--langs",
-                "en,de",
+                *f"preprocess --spm-model {tmp_path}/run --langs en,de".split(),
                 *prefixes,
                 "--destdir",
                 data,
@@ -1046,34 +1014,17 @@ def test_an_imported_model_is_fine_tuned(
         )
         == 0
     )
-    options = [
-        "--max-update",
-        "30",
-        "--lr",
-        "0.01",
-        "--warmup-updates",
-        "5",
-        "--max-tokens",
-        "400",
-        "--precision",
-        "fp32",
-        "--num-workers",
-        "0",
-    ]
+    options = (
+        "--max-update 30 --lr 0.01 --warmup-updates 5 --max-tokens 400 "
+        "--precision fp32 --num-workers 0"
+    ).split()
     tuned = tmp_path / "tuned"
     assert (
         masscli(
             [
                 "finetune",
                 data,
-                "--task",
-                "translate",
-                "-s",
-                "en",
-                "-t",
-                "de",
-                "--init-from",
-                str(tmp_path / "run"),
+                *f"--task translate -s en -t de --init-from {tmp_path}/run".split(),
                 *options,
                 "--save-dir",
                 str(tuned),

@@ -336,14 +336,10 @@ def test_run_translation(place: Path, no_sync: None, toy: Path) -> None:
         assert (
             run(
                 [
-                    "finetune",
-                    "-s",
-                    "en",
-                    "-t",
-                    "de",
-                    "--task=translate",
-                    "--max-update=1",
-                    "--save-dir",
+                    *(
+                        "finetune -s en -t de --task=translate --max-update=1 "
+                        "--save-dir"
+                    ).split(),
                     name,
                     *args,
                 ]
@@ -673,13 +669,7 @@ def test_fairseq_score(
 
 def test_runs_are_measured_and_xlm_translates() -> None:
     validate = "fairseq-validate d --path a/checkpoint_best.pt --valid-subset test --max-tokens 9 --task translation"
-    assert converted(validate).words() == [
-        "masscli",
-        "score",
-        "a",
-        "--gen-subset",
-        "test",
-    ]
+    assert converted(validate).words() == "masscli score a --gen-subset test".split()
     assert "masscli score reads the data folder" in notes(validate)
     actual = converted("fairseq-eval-lm d --path lm.pt --context-window 9")
     assert actual.words() == [

@@ -62,14 +62,10 @@ def test_every_flag_has_one_counterpart_and_it_exists(
 def test_all_foreign_flags_of_a_command_line_are_explained_in_one_message(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    args = [
-        "--max-sentences",
-        "32",
-        "--ddp-backend=no_c10d",
-        "--no-epoch-checkpoints",
-        "--criterion",
-        "cross_entropy",
-    ]
+    args = (
+        "--max-sentences 32 --ddp-backend=no_c10d --no-epoch-checkpoints "
+        "--criterion cross_entropy"
+    ).split()
     assert refusal(
         capsys, "finetune", "--task", "translate", *args, "--max_tokens", "9", "--zzz"
     ) == [

@@ -156,14 +156,7 @@ def test_swag_and_race_are_learned_and_predicted_without_conversion(
                 for n, two in enumerate(made)
             }  # fmt: skip
             places[split] = race(tmp_path / split, articles)
-    command = [
-        "preprocess",
-        "--spm-model",
-        str(labeled / "data"),
-        "--destdir",
-        str(tmp_path / "data"),
-        f"--{kind}",
-    ]
+    command = f"preprocess --spm-model {labeled}/data --destdir {tmp_path}/data --{kind}".split()
     assert dispatch([*command, f"train={places['train']},valid={places['valid']}"]) == 0
     table = DataFolder.open(tmp_path / "data").table(kind, "valid")
     assert (len(table), table.format) == (12, kind)
@@ -181,30 +174,17 @@ def test_swag_and_race_are_learned_and_predicted_without_conversion(
     capsys.readouterr()
     assert (
         dispatch(
-            [
-                "predict",
-                str(tmp_path / "run"),
-                "-i",
-                str(places["valid"]),
-                "--precision",
-                "fp32",
-            ]
+            f"predict {tmp_path}/run -i {places['valid']} --precision fp32".split()
         )
         == 0
     )
     assert capsys.readouterr().out.split() == list(map(str, gold))
     assert (
         dispatch(
-            [
-                "predict",
-                str(tmp_path / "run"),
-                "--input",
-                str(places["valid"]),
-                "--format",
-                "jsonl",
-                "--precision",
-                "fp32",
-            ]
+            (
+                f"predict {tmp_path}/run --input {places['valid']} --format jsonl "
+                "--precision fp32"
+            ).split()
         )
         == 0
     )
@@ -314,15 +294,10 @@ def test_broken_rows_are_named(
 def test_a_folder_without_an_article_is_named(tmp_path: Path) -> None:
     with pytest.raises(MasscliError) as caught:
         dispatch(
-            [
-                "preprocess",
-                "--langs",
-                "en",
-                "--race",
-                f"train={tmp_path}",
-                "--destdir",
-                str(tmp_path / "data"),
-            ]
+            (
+                f"preprocess --langs en --race train={tmp_path} "
+                f"--destdir {tmp_path}/data"
+            ).split()
         )
     assert (
         caught.value.message

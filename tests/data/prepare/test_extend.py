@@ -26,21 +26,10 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / f"train.{language}").write_text(
             "\n".join(lines) + "\n", encoding="utf-8"
         )
-    command = [
-        "preprocess",
-        "--mono",
-        f"en={folder}/train.en",
-        "--mono",
-        f"de={folder}/train.de",
-    ]
-    options = [
-        "--moses",
-        "--lowercase",
-        "--vocab-size",
-        "90",
-        "--destdir",
-        f"{folder}/old",
-    ]
+    command = (
+        f"preprocess --mono en={folder}/train.en --mono de={folder}/train.de".split()
+    )
+    options = f"--moses --lowercase --vocab-size 90 --destdir {folder}/old".split()
     assert masscli([*command, *options]) == 0
     return folder
 
@@ -145,15 +134,9 @@ def test_options_without_effect_are_named(
         in talk
     )
     assert Tokenizer.load(tmp_path / "new").preprocessing.romanian == "commas"
-    plain = [
-        "preprocess",
-        "--mono",
-        f"en={texts}/train.en",
-        "--vocab-size",
-        "70",
-        "--new-pieces",
-        "9",
-    ]
+    plain = (
+        f"preprocess --mono en={texts}/train.en --vocab-size 70 --new-pieces 9".split()
+    )
     assert masscli([*plain, "--destdir", f"{tmp_path}/plain"]) == 0
     talk = capsys.readouterr().err
     assert "--new-pieces has no effect: there is no --extend" in " ".join(talk.split())
@@ -163,15 +146,7 @@ def test_options_without_effect_are_named(
 def test_without_text_of_the_new_language(
     texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = [
-        "preprocess",
-        "--extend",
-        f"{texts}/old",
-        "--langs",
-        "en,ro",
-        "--mono",
-        f"en={texts}/train.en",
-    ]
+    command = f"preprocess --extend {texts}/old --langs en,ro --mono en={texts}/train.en".split()
     assert masscli([*command, "--destdir", f"{tmp_path}/new"]) == 2
     assert (
         "there is no training text of ro to learn pieces from"

@@ -70,26 +70,8 @@ def text(tmp_path: Path) -> Path:
 
 
 OPTIONS: list[list[str]] = [
-    [
-        "--langs",
-        "en,de",
-        "--trainpref",
-        "train",
-        "--validpref",
-        "valid",
-        "--mono",
-        "en=books.en.gz",
-    ],
-    [
-        "--langs",
-        "en,de,fr",
-        "--trainpref",
-        "train",
-        "--pairs",
-        "en-de,en-fr",
-        "--max-len",
-        "50",
-    ],
+    "--langs en,de --trainpref train --validpref valid --mono en=books.en.gz".split(),
+    "--langs en,de,fr --trainpref train --pairs en-de,en-fr --max-len 50".split(),
     ["--langs", "en", "--mono", "en=books.en.gz", "--dedup", "--shard-size", "1"],
 ]
 
@@ -212,11 +194,7 @@ def test_labeled_examples_are_not_divided(
 ) -> None:
     Path("table.tsv").write_text("text\tlabel\na dog\tx\n")
     options = [
-        "--tsv",
-        "train=table.tsv",
-        "--langs",
-        "en",
-        "--spm-model",
+        *"--tsv train=table.tsv --langs en --spm-model".split(),
         vocabulary,
         "--part",
         "1/2",

@@ -1019,15 +1019,7 @@ def test_filters_of_lines_have_no_effect_on_tables(
         f"a sentence of some words {number}\t{number % 2}\n" for number in range(40)
     ]
     (tmp_path / "train.tsv").write_text("text\tlabel\n" + "".join(rows))
-    command = [
-        "preprocess",
-        "--langs",
-        "en",
-        "--tsv",
-        f"train={tmp_path / 'train.tsv'}",
-        "--vocab-size",
-        "60",
-    ]
+    command = f"preprocess --langs en --tsv train={tmp_path}/train.tsv --vocab-size 60".split()
     options = ["--min-len", "5", "--max-len", "100", "--dedup"]
     assert run([*command, *options, "--destdir", str(tmp_path / "data")]) == 0
     warned = capsys.readouterr().err

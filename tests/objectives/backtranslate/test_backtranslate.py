@@ -623,18 +623,9 @@ def test_generate_uses_only_frequent_pieces_with_min_piece_count(
     """The model is untrained, and would generate any piece."""
     train(recipe(data.folder, tmp_path / "run", "train.max_update=1"))
     (tmp_path / "in.en").write_text("ba be\nga go gu\nbi\n", encoding="utf-8")
-    command = [
-        "generate",
-        str(tmp_path / "run"),
-        "-s",
-        "en",
-        "-t",
-        "de",
-        "-i",
-        str(tmp_path / "in.en"),
-        "--beam",
-        "2",
-    ]
+    command = (
+        f"generate {tmp_path}/run -s en -t de -i {tmp_path}/in.en --beam 2".split()
+    )
     counts = count_pieces(data.monolingual("train", "de"), data.vocab.size)
     many = int(np.sort(counts)[-5])
 
@@ -695,13 +686,10 @@ def test_streams_follow_from_languages_and_auxiliary_objectives(toy: Path) -> No
     assert list(composed(toy, "-s", "en", "-t", "de")) == ["backtranslate-en-de"]
     assert len({s.sampling_weight for s in plain.values()}) == 1
     rich = composed(
-        toy,
-        "--auxiliary",
-        "denoise=0:1,100:0.1,300:0",
-        "--auxiliary",
-        "translate",
-        "--word-blank",
-        "0.2",
+        *(
+            f"{toy} --auxiliary denoise=0:1,100:0.1,300:0 --auxiliary translate "
+            "--word-blank 0.2"
+        ).split()
     )
     weights = {name: s.loss_weight for name, s in rich.items()}
     assert weights == {

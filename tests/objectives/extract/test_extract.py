@@ -44,16 +44,7 @@ def test_extract_answers_every_question(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    small = [
-        "--max-length",
-        "24",
-        "--max-query",
-        "8",
-        "--doc-stride",
-        "4",
-        "--best-metric",
-        "f1",
-    ]
+    small = "--max-length 24 --max-query 8 --doc-stride 4 --best-metric f1".split()
     model = ENCODER if stack == "encoder" else [*TINY, "--encoder-layers", "0"]
     measured = finetune(
         labeled,
@@ -70,27 +61,17 @@ def test_extract_answers_every_question(
     answers = json.loads(
         predict(
             capsys,
-            tmp_path / "run",
-            "-i",
-            labeled / "valid.json",
-            "--format",
-            "json",
-            "--na-prob",
-            tmp_path / "odds",
+            *(
+                f"{tmp_path}/run -i {labeled}/valid.json --format json "
+                f"--na-prob {tmp_path}/odds"
+            ).split(),
         )
     )
     assert len(answers) == 12
     (tmp_path / "told").write_text(json.dumps(answers))
     assert (
         dispatch(
-            [
-                "score",
-                str(tmp_path / "told"),
-                "--ref",
-                str(labeled / "valid.json"),
-                "--metric",
-                "squad",
-            ]
+            f"score {tmp_path}/told --ref {labeled}/valid.json --metric squad".split()
         )
         == 0
     )
@@ -99,25 +80,19 @@ def test_extract_answers_every_question(
     never = json.loads(
         predict(
             capsys,
-            tmp_path / "run",
-            "-i",
-            labeled / "valid.json",
-            "--format",
-            "json",
-            "--null-threshold",
-            "1e9",
+            *(
+                f"{tmp_path}/run -i {labeled}/valid.json --format json "
+                "--null-threshold 1e9"
+            ).split(),
         )
     )
     always = json.loads(
         predict(
             capsys,
-            tmp_path / "run",
-            "-i",
-            labeled / "valid.json",
-            "--format",
-            "json",
-            "--null-threshold",
-            "-1e9",
+            *(
+                f"{tmp_path}/run -i {labeled}/valid.json --format json "
+                "--null-threshold -1e9"
+            ).split(),
         )
     )
     assert all(never.values())
@@ -129,25 +104,15 @@ def test_extract_answers_every_question(
     )
     answers = predict(
         capsys,
-        tmp_path / "run",
-        "-i",
-        labeled / "valid.json",
-        "--format",
-        "json",
-        "--null-threshold",
-        searched,
+        *(
+            f"{tmp_path}/run -i {labeled}/valid.json --format json "
+            f"--null-threshold {searched}"
+        ).split(),
     )
     (tmp_path / "told").write_text(answers)
     assert (
         dispatch(
-            [
-                "score",
-                str(tmp_path / "told"),
-                "--ref",
-                str(labeled / "valid.json"),
-                "--metric",
-                "squad",
-            ]
+            f"score {tmp_path}/told --ref {labeled}/valid.json --metric squad".split()
         )
         == 0
     )

@@ -86,14 +86,7 @@ def test_the_question_is_read_whatever_the_choices_are_called(
     )
     data, task = (
         DataFolder.open(tmp_path / "data"),
-        [
-            "--context-column",
-            "article",
-            "--choices-column",
-            "options",
-            "--label-column",
-            "answer",
-        ],
+        "--context-column article --choices-column options --label-column answer".split(),
     )
     finetune(tmp_path, tmp_path / "run", "--task", "choose", *task, *ENCODER, updates=1)
     trainer, _ = build(Checkpoint.open(tmp_path / "run").recipe)
@@ -275,12 +268,7 @@ def test_choose_finds_the_right_choice_at_any_position(
         )
     )
     found = refused(
-        "finetune",
-        tmp_path / "data",
-        "--task",
-        "choose",
-        "--save-dir",
-        tmp_path / "r",
+        *f"finetune {tmp_path}/data --task choose --save-dir {tmp_path}/r".split(),
         *ENCODER,
     )
     assert found == (

@@ -46,14 +46,9 @@ def test_classify_learns_predicts_and_is_scored(
     assert best.recipe.stream["classify-one"].objective.labels == ("no", "yes")  # type: ignore[attr-defined]
     labels = predict(capsys, tmp_path / "run", "--input", labeled / "valid.tsv")
     (tmp_path / "told").write_text(labels)
-    against = [
-        "--ref",
-        str(labeled / "valid.tsv"),
-        "--column",
-        "label",
-        "--metric",
-        "accuracy,f1,mcc",
-    ]
+    against = (
+        f"--ref {labeled}/valid.tsv --column label --metric accuracy,f1,mcc".split()
+    )
     assert dispatch(["score", str(tmp_path / "told"), *against]) == 0
     values = [
         float(line.split("=")[1].split()[0])
@@ -95,11 +90,7 @@ def test_predictions_do_not_depend_on_the_batch(
     one, all_ = (
         predict(
             capsys,
-            tmp_path / "run",
-            "-i",
-            labeled / "valid.pairs.tsv",
-            "--batch-tokens",
-            n,
+            *f"{tmp_path}/run -i {labeled}/valid.pairs.tsv --batch-tokens {n}".split(),
         )
         for n in (1, 10_000)
     )

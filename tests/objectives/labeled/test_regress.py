@@ -17,18 +17,10 @@ pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
 def test_regress_predicts_numbers_on_the_scale_of_the_data(
     labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = [
-        "--task",
-        "regress",
-        "--table",
-        "two",
-        "--label-column",
-        "score",
-        "--text-columns",
-        "sentence1",
-        "--best-metric",
-        "pearson",
-    ]
+    options = (
+        "--task regress --table two --label-column score "
+        "--text-columns sentence1 --best-metric pearson"
+    ).split()
     measured = finetune(labeled, tmp_path / "run", *options, *ENCODER, updates=60)
     assert measured[-1]["pearson"] > 80
     predicted = [
@@ -42,16 +34,7 @@ def test_regress_predicts_numbers_on_the_scale_of_the_data(
 
 
 def test_an_invalid_scale_is_refused(labeled: Path, tmp_path: Path) -> None:
-    options = [
-        "--task",
-        "regress",
-        "--table",
-        "two",
-        "--label-column",
-        "score",
-        "--text-columns",
-        "sentence1",
-    ]
+    options = "--task regress --table two --label-column score --text-columns sentence1".split()
     command = [
         "finetune",
         str(labeled / "data"),

@@ -48,14 +48,7 @@ def test_every_word_is_tagged_even_beyond_the_truncation(
     (tmp_path / "told").write_text(predictions)
     assert (
         dispatch(
-            [
-                "score",
-                str(tmp_path / "told"),
-                "--ref",
-                str(labeled / "valid.conll"),
-                "--metric",
-                "entity-f1",
-            ]
+            f"score {tmp_path}/told --ref {labeled}/valid.conll --metric entity-f1".split()
         )
         == 0
     )

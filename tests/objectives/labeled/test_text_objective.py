@@ -96,11 +96,7 @@ def test_pairs_without_an_order_are_learned_in_both(
     own = [
         "--task",
         task,
-        "--table",
-        "two",
-        "--text-columns",
-        "sentence1,sentence2",
-        "--label-column",
+        *"--table two --text-columns sentence1,sentence2 --label-column".split(),
         column,
     ]
     small = ["--max-length", "20", "--double-unordered", "--valid-subset", "train"]

@@ -45,12 +45,7 @@ def test_every_pre_training_can_be_fine_tuned(
     decoder = [["--read", "decoder"]] if objective == "mass" else []
     for n, more in enumerate(([], *decoder)):
         task = [
-            "--task",
-            "classify",
-            "--table",
-            "two",
-            "--init-from",
-            str(tmp_path / "a"),
+            *f"--task classify --table two --init-from {tmp_path}/a".split(),
             *REST,
             *more,
         ]

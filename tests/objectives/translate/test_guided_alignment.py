@@ -169,13 +169,9 @@ def finetune(folder: Path, name: str, *options: str) -> int:
 
 def alignments_of(folder: Path, name: str) -> list[Links]:
     """The alignments of the validation references by a run."""
-    args = [
-        "generate",
-        str(folder / name),
-        "--input",
-        str(folder / "valid.en"),
-        "--score-reference",
-    ]
+    args = (
+        f"generate {folder}/{name} --input {folder}/valid.en --score-reference".split()
+    )
     files = [
         "--alignments",
         str(folder / f"{name}.links"),
@@ -238,16 +234,7 @@ def test_pieces_are_aligned_by_cooccurrence(
 ) -> None:
     """Ring words repeat in no line of nine, so that only Model 1, and no diagonal, can tell the order."""
     folder, gold = backwards
-    args = [
-        "align",
-        str(folder / "data"),
-        "-s",
-        "en",
-        "-t",
-        "de",
-        "--output",
-        str(folder / "found"),
-    ]
+    args = f"align {folder}/data -s en -t de --output {folder}/found".split()
     assert masscli([*args, "--pieces", str(folder / "pieces")]) == 0
     assert "400 pairs, links to " in capsys.readouterr().err
     found = read_links(folder / "found")
@@ -260,18 +247,7 @@ def test_pieces_are_aligned_by_cooccurrence(
     assert first == f"{english} ||| {german}"
     # The other direction has the same links, turned around.
     assert (
-        masscli(
-            [
-                "align",
-                str(folder / "data"),
-                "-s",
-                "de",
-                "-t",
-                "en",
-                "--output",
-                str(folder / "turned"),
-            ]
-        )
+        masscli(f"align {folder}/data -s de -t en --output {folder}/turned".split())
         == 0
     )
     assert [{(s, t) for t, s in row} for row in read_links(folder / "turned")] == found

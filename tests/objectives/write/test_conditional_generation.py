@@ -52,12 +52,7 @@ def test_generation_tasks_truncate_count_and_report_perplexity_by_piece_and_word
         "--table",
         "heads",
         *TINY,
-        "--max-target",
-        "3",
-        "--lr",
-        "1e-9",
-        "--warmup-init-lr",
-        "0",
+        *"--max-target 3 --lr 1e-9 --warmup-init-lr 0".split(),
     ]
     measured = finetune(labeled, tmp_path / "cut", *short_target)
     assert measured[-1]["ppl-word"] > measured[-1]["ppl-piece"], (
@@ -85,18 +80,10 @@ def test_generation_tasks_truncate_count_and_report_perplexity_by_piece_and_word
         short,
     ):  # what is read of a long source is what was read in training
         capsys.readouterr()
-        command = [
-            "generate",
-            str(tmp_path / "end"),
-            "-i",
-            str(text),
-            "--max-len-b",
-            "4",
-            "--format",
-            "jsonl",
-            "--precision",
-            "fp32",
-        ]
+        command = (
+            f"generate {tmp_path}/end -i {text} --max-len-b 4 "
+            "--format jsonl --precision fp32"
+        ).split()
         assert dispatch(command) == 0
         out = capsys.readouterr()
         printed.append(json.loads(out.out)["hypotheses"])
@@ -120,16 +107,7 @@ def test_generation_tasks_truncate_count_and_report_perplexity_by_piece_and_word
     capsys.readouterr()
     assert (
         dispatch(
-            [
-                "generate",
-                str(tmp_path / "dia"),
-                "-i",
-                str(lines),
-                "--max-len-b",
-                "3",
-                "--precision",
-                "fp32",
-            ]
+            f"generate {tmp_path}/dia -i {lines} --max-len-b 3 --precision fp32".split()
         )
         == 0
     )
@@ -153,30 +131,14 @@ def test_rouge_in_validation_is_that_of_generate_and_score(
         "--max-target",
         "6",
     ]
-    judged = [
-        "--eval-rouge",
-        "--eval-beam",
-        "2",
-        "--best-metric",
-        "rouge-l",
-        "--validate-interval-updates",
-        "60",
-    ]
+    judged = (
+        "--eval-rouge --eval-beam 2 --best-metric rouge-l "
+        "--validate-interval-updates 60"
+    ).split()
     measured = finetune(labeled, tmp_path / "run", *options, *judged, updates=120)
     best = Checkpoint.open(tmp_path / "run").metrics
     assert best["rouge-l"] == max(m["rouge-l"] for m in measured) > 10
-    command = [
-        "--beam",
-        "2",
-        "--max-len-a",
-        "0",
-        "--max-len-b",
-        "6",
-        "--precision",
-        "fp32",
-        "-o",
-        str(tmp_path / "told"),
-    ]
+    command = f"--beam 2 --max-len-a 0 --max-len-b 6 --precision fp32 -o {tmp_path}/told".split()
     assert (
         dispatch(
             [
@@ -192,14 +154,7 @@ def test_rouge_in_validation_is_that_of_generate_and_score(
     capsys.readouterr()
     assert (
         dispatch(
-            [
-                "score",
-                str(tmp_path / "told"),
-                "--ref",
-                str(labeled / "valid.tgt"),
-                "--metric",
-                "rouge",
-            ]
+            f"score {tmp_path}/told --ref {labeled}/valid.tgt --metric rouge".split()
         )
         == 0
     )

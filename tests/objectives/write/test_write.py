@@ -19,28 +19,10 @@ from tests.commands import run_command
 from tests.toy_tasks import ENCODER, ONE_LAYER, REST, TINY, WORDS, finetune, save
 
 pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
-HEADLINES = [
-    "--task",
-    "summarize",
-    "--table",
-    "heads",
-    "--max-source",
-    "40",
-    "--max-target",
-    "20",
-]
-TALK = [
-    "--task",
-    "respond",
-    "--table",
-    "dialogues",
-    "--turns",
-    "2",
-    "--max-source",
-    "50",
-    "--max-target",
-    "60",
-]
+HEADLINES = "--task summarize --table heads --max-source 40 --max-target 20".split()
+TALK = (
+    "--task respond --table dialogues --turns 2 --max-source 50 --max-target 60".split()
+)
 EXACT = ["--precision", "fp32"]
 
 
@@ -48,18 +30,10 @@ EXACT = ["--precision", "fp32"]
 def encoder(labeled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An encoder alone, pre-trained for an update by UniLM."""
     place = tmp_path_factory.mktemp("unilm") / "run"
-    command = [
-        "pretrain",
-        str(labeled / "data"),
-        "--objective",
-        "unilm",
-        "--tokens-per-sample",
-        "24",
-        "--segments",
-        "2",
-        "--max-update",
-        "1",
-    ]
+    command = (
+        f"pretrain {labeled}/data --objective unilm "
+        "--tokens-per-sample 24 --segments 2 --max-update 1"
+    ).split()
     assert run([*command, "--save-dir", str(place), *ENCODER]) == 0
     return place
 
@@ -96,22 +70,12 @@ def test_an_encoder_alone_generates_from_a_table(
     references = tmp_path / "references"
     run_command(
         capsys,
-        "generate",
-        tmp_path / "run",
-        "--gen-subset",
-        "valid",
-        "--write-reference",
-        references,
+        *f"generate {tmp_path}/run --gen-subset valid --write-reference {references}".split(),
         *EXACT,
     )
     _, err = run_command(
         capsys,
-        "generate",
-        tmp_path / "run",
-        "--gen-subset",
-        "valid",
-        "--score-reference",
-        references,
+        *f"generate {tmp_path}/run --gen-subset valid --score-reference {references}".split(),
         *EXACT,
     )
     words = err[0].split()
@@ -132,37 +96,18 @@ def test_an_encoder_alone_learns_to_generate(tmp_path: Path) -> None:
         for x in ("--aligned", f"heads.{s}={tmp_path / s}.src:{tmp_path / s}.tgt")
     ]
     command = [
-        "preprocess",
-        "--langs",
-        "en",
-        "--mono",
-        f"en={tmp_path / 'train.src'}",
+        *f"preprocess --langs en --mono en={tmp_path}/train.src".split(),
         *tables,
         "--vocab-size",
         "50",
     ]
     assert run([*command, "--destdir", str(tmp_path / "data")]) == 0
-    shape = [
-        "--dim",
-        "64",
-        "--ffn-dim",
-        "128",
-        "--encoder-layers",
-        "2",
-        "--decoder-layers",
-        "0",
-        "--segments",
-        "2",
-    ]
+    shape = "--dim 64 --ffn-dim 128 --encoder-layers 2 --decoder-layers 0 --segments 2".split()
     command = [
         *HEADLINES,
         *TINY,
         *shape,
-        "--eval-rouge",
-        "--target-mask-prob",
-        "0.3",
-        "--max-tokens",
-        "1500",
+        *"--eval-rouge --target-mask-prob 0.3 --max-tokens 1500".split(),
     ]
     measured = finetune(tmp_path, tmp_path / "run", *command, updates=250)
     assert measured[-1]["rouge-2"] > 80
@@ -195,12 +140,7 @@ def test_which_stacks_generate_with_initial_weights(
     command = [
         *HEADLINES,
         *REST,
-        "--init-from",
-        str(encoder),
-        "--writer",
-        "decoder",
-        "--decoder-layers",
-        "1",
+        *f"--init-from {encoder} --writer decoder --decoder-layers 1".split(),
     ]
     finetune(labeled, tmp_path / "a", *command, updates=1)
     checkpoint = Checkpoint.open(tmp_path / "a")
@@ -227,14 +167,10 @@ def both(labeled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Encoder and decoder, pre-trained by MASS."""
     place = tmp_path_factory.mktemp("mass") / "run"
     command = [
-        "pretrain",
-        str(labeled / "data"),
-        "--objective",
-        "mass",
-        "--max-update",
-        "2",
-        "--save-dir",
-        str(place),
+        *(
+            f"pretrain {labeled}/data --objective mass --max-update 2 "
+            f"--save-dir {place}"
+        ).split(),
         *TINY,
     ]
     assert run(command) == 0
@@ -289,12 +225,7 @@ def test_a_decoder_continues_as_if_the_weights_had_no_encoder(
 ) -> None:
     """A language model has not learned to attend to an encoder."""
     command = [
-        "pretrain",
-        str(labeled / "data"),
-        "--objective",
-        "clm",
-        "--init-from",
-        str(both),
+        *f"pretrain {labeled}/data --objective clm --init-from {both}".split(),
         *REST,
         "--max-update",
         "20",
@@ -305,14 +236,7 @@ def test_a_decoder_continues_as_if_the_weights_had_no_encoder(
         written.append(
             run_command(
                 capsys,
-                "generate",
-                tmp_path / name,
-                "-i",
-                text,
-                "--max-len-a",
-                "0",
-                "--max-len-b",
-                "9",
+                *f"generate {tmp_path}/{name} -i {text} --max-len-a 0 --max-len-b 9".split(),
                 *EXACT,
             )[0]
         )
@@ -325,12 +249,7 @@ def test_the_batch_of_an_encoder_that_generates(
     """One sequence holds source and target, both truncated; the target is corrupted in training only."""
     command = [
         *HEADLINES[:4],
-        "--max-source",
-        "5",
-        "--max-target",
-        "3",
-        "--target-mask-prob",
-        "1",
+        *"--max-source 5 --max-target 3 --target-mask-prob 1".split(),
         *REST,
         "--init-from",
         str(encoder),
@@ -378,11 +297,7 @@ def test_incompatible_options_are_refused(
     ]
     command = [
         *base,
-        "--task",
-        "summarize",
-        "--table",
-        "heads",
-        "--init-from",
+        *"--task summarize --table heads --init-from".split(),
         encoder,
         *REST,
     ]
@@ -411,12 +326,10 @@ def test_a_split_of_a_table(
     )
     actual, _ = run_command(
         capsys,
-        "generate",
-        tmp_path / "run",
-        "--gen-subset",
-        "valid",
-        "--write-reference",
-        tmp_path / "ref",
+        *(
+            f"generate {tmp_path}/run --gen-subset valid "
+            f"--write-reference {tmp_path}/ref"
+        ).split(),
         *search,
     )
     assert actual == plain
@@ -424,12 +337,7 @@ def test_a_split_of_a_table(
     assert (tmp_path / "ref").read_text() == expected
     rows, _ = run_command(
         capsys,
-        "generate",
-        tmp_path / "run",
-        "--gen-subset",
-        "valid",
-        "--format",
-        "jsonl",
+        *f"generate {tmp_path}/run --gen-subset valid --format jsonl".split(),
         *search,
     )
     assert [json.loads(row)["reference"] for row in rows] == expected.splitlines()
@@ -470,14 +378,7 @@ def test_the_task_that_generates_is_named(
     (tmp_path / "recipe.toml").write_text(recipe, encoding="utf-8")
     assert (
         run(
-            [
-                "finetune",
-                "--config",
-                str(tmp_path / "recipe.toml"),
-                "--max-update",
-                "1",
-                *TINY,
-            ]
+            [*f"finetune --config {tmp_path}/recipe.toml --max-update 1".split(), *TINY]
         )
         == 0
     )

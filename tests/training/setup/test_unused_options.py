@@ -125,14 +125,7 @@ def unused(*args: str) -> list[tuple[str, str]]:
 def test_a_run_with_one_flag_too_many_warns_once_and_trains(
     toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    flags = [
-        "--objective",
-        "mass",
-        "--eval-beam",
-        "2",
-        "--save-dir",
-        str(tmp_path / "run"),
-    ]
+    flags = f"--objective mass --eval-beam 2 --save-dir {tmp_path}/run".split()
     assert main(["pretrain", str(toy), *SMALL, *flags]) == 0
     lines = capsys.readouterr().err.splitlines()
     warning = "warning: --eval-beam has no effect: nothing is searched for without --eval-bleu or --eval-rouge"
@@ -144,12 +137,7 @@ def test_a_flag_is_accepted_if_one_stream_uses_it(toy: Path, tmp_path: Path) -> 
     made = composed(
         str(toy),
         *SMALL,
-        "--objective",
-        "roberta",
-        "--auxiliary",
-        "bert",
-        "--short-seq-prob",
-        "0.5",
+        *"--objective roberta --auxiliary bert --short-seq-prob 0.5".split(),
     )
     assert {s.objective.name for s in made.stream.values()} == {"roberta", "bert"}
     flags = unused(
@@ -241,14 +229,7 @@ def test_the_recipe_of_a_run_holds_every_default_and_is_used_again(
     file = tmp_path / "old.toml"
     written = to_toml(to_dict(Checkpoint.open(tmp_path / "old").recipe))
     file.write_text(written, encoding="utf-8")
-    command = [
-        "--objective",
-        "roberta",
-        "--config",
-        str(file),
-        "--save-dir",
-        str(tmp_path / "new"),
-    ]
+    command = f"--objective roberta --config {file} --save-dir {tmp_path}/new".split()
     assert (
         "short_seq_prob = 0.0" in written
         and composed(*command).stream["one"].objective.name == "roberta"
@@ -541,12 +522,7 @@ def test_a_decoder_alone_has_its_own_positions(toy: Path) -> None:
     command = [
         str(toy),
         *SMALL,
-        "--objective",
-        "gpt",
-        "--max-positions",
-        "24",
-        "--decoder-max-positions",
-        "40",
+        *"--objective gpt --max-positions 24 --decoder-max-positions 40".split(),
     ]
     assert (
         composed(*command, "--tokens-per-sample", "40").model.max_target_positions == 40
@@ -561,14 +537,7 @@ def test_a_source_that_begins_with_a_symbol_needs_a_position_more(toy: Path) -> 
     command = [
         str(toy),
         *SMALL,
-        "--objective",
-        "mass",
-        "--block",
-        "5",
-        "--max-positions",
-        "24",
-        "--source-bos",
-        "--window",
+        *"--objective mass --block 5 --max-positions 24 --source-bos --window".split(),
     ]
     composed(*command, "22")
     with pytest.raises(
@@ -585,12 +554,7 @@ def test_windows_are_as_long_as_the_positions_allow(
         composed(
             str(toy),
             *SMALL,
-            "--objective",
-            "mass",
-            "--block",
-            "5",
-            "--max-positions",
-            positions,
+            *f"--objective mass --block 5 --max-positions {positions}".split(),
         )
     )
     stream = next(iter(trainer.streams.values()))
@@ -673,16 +637,7 @@ def test_a_temperature_without_effect_is_reported(
 def test_valid_choices_of_streams_are_accepted(toy: Path) -> None:
     composed(str(toy), *SMALL, "--objective", "mass", "--lang-temperature", "5")
     composed(
-        str(toy),
-        *SMALL,
-        "--objective",
-        "translate",
-        "--langs",
-        "de,en",
-        "-s",
-        "en",
-        "-t",
-        "de",
+        str(toy), *SMALL, *"--objective translate --langs de,en -s en -t de".split()
     )
     assert list(
         composed(
@@ -694,12 +649,7 @@ def test_valid_choices_of_streams_are_accepted(toy: Path) -> None:
             composed(
                 str(toy),
                 *SMALL,
-                "--objective",
-                "translate",
-                "--langs",
-                "de,en",
-                "--pairs",
-                "en-de,de-en",
+                *"--objective translate --langs de,en --pairs en-de,de-en".split(),
             ).stream
         )
         == 2

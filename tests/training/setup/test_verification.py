@@ -45,16 +45,7 @@ READERS = {
     "alignments": ["align", "DATA", "-s", "en", "-t", "de"],
     "shortlist": ["shortlist", "DATA", "-s", "en", "-t", "de"],
     "split": ["generate", "RUN", "--gen-subset", "valid", "--data", "DATA"],
-    "frequent pieces": [
-        "generate",
-        "RUN",
-        "--min-piece-count",
-        "1",
-        "--data",
-        "DATA",
-        "--input",
-        "in.txt",
-    ],
+    "frequent pieces": "generate RUN --min-piece-count 1 --data DATA --input in.txt".split(),
     "retrieval": ["inspect", "RUN", "--retrieval", "--data", "DATA"],
     "measurement": ["score", "RUN", "--gen-subset", "valid", "--data", "DATA"],
 }
@@ -94,17 +85,10 @@ def test_no_verify_trusts_the_folder(damaged: Path, tmp_path: Path) -> None:
     # The next mistake is reported, so the folder was accepted.
     with pytest.raises(MasscliError, match="nowhere"):
         dispatch(
-            [
-                "pretrain",
-                str(damaged),
-                "--objective",
-                "mass",
-                "--no-verify",
-                "--init-from",
-                "nowhere",
-                "--save-dir",
-                str(tmp_path / "run"),
-            ]
+            (
+                f"pretrain {damaged} --objective mass --no-verify "
+                f"--init-from nowhere --save-dir {tmp_path}/run"
+            ).split()
         )
 
 
