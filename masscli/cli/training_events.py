@@ -22,6 +22,7 @@ from masscli.training.events import (
     Finished,
     Saved,
     Stepped,
+    Warned,
     kind_of_warning,
 )
 
@@ -68,13 +69,9 @@ def follow(
                             event, _seconds_left(event.step, start, last, seconds)
                         ),
                     )
-                    for text in warnings.new(event.warnings):
-                        progress.console.print(
-                            f"warning: {text}",
-                            highlight=False,
-                            markup=False,
-                            style="yellow",
-                        )
+                    _print_warnings(progress, warnings.new(event.warnings))
+                case Warned():
+                    _print_warnings(progress, [event.warning])
                 case Evaluated():
                     _print(progress, _format_validation(event))
                     for line in _compare_with_expected(event):
@@ -140,6 +137,13 @@ def _progress_bar(console: Console) -> Progress:
 
 def _print(progress: Progress, line: str) -> None:
     progress.console.print(line, highlight=False)
+
+
+def _print_warnings(progress: Progress, texts: Sequence[str]) -> None:
+    for text in texts:
+        progress.console.print(
+            f"warning: {text}", highlight=False, markup=False, style="yellow"
+        )
 
 
 def _format_step(event: Stepped, remaining: float | None) -> str:

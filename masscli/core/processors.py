@@ -20,10 +20,20 @@ def usable_cores() -> int:
     cores = os.cpu_count() or 1
     if sys.platform == "linux":
         cores = len(os.sched_getaffinity(0))
-        try:
-            quota, period = QUOTA.read_text(encoding="ascii").split()
-            cores = min(cores, math.ceil(int(quota) / int(period)))
-        # There is no quota, as outside a container, or it is "max".
-        except (OSError, ValueError):
-            pass
+    quota = cpu_quota()
+    if quota < cores:
+        cores = math.ceil(quota)
     return max(1, cores)
+
+
+def cpu_quota() -> float:
+    """Return the CPU time that a container's quota allows, in seconds of a core per second, such as 1.5.
+
+    Without a quota, and where it is not known, the result is infinity.
+    """
+    try:
+        quota, period = QUOTA.read_text(encoding="ascii").split()
+        return int(quota) / int(period)
+    # There is no quota, as outside a container and elsewhere than on Linux, or it is "max".
+    except (OSError, ValueError):
+        return math.inf

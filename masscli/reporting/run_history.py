@@ -65,6 +65,14 @@ class _Updates:
     warnings: tuple[str, ...] = ()
 
 
+@config
+class _Warned:
+    """The fields of an event `warned` (the machine makes the run slow)."""
+
+    step: int
+    warning: str
+
+
 def read_history(folder: Path) -> RunHistory:
     """Read the log and the recipe of the run in `folder`.
 
@@ -94,6 +102,11 @@ def _add_event(history: RunHistory, event: Mapping[str, Any]) -> None:
             _add_updates(
                 history, from_dict(_Updates, {name: event[name] for name in names})
             )
+        case "warned":
+            warned = from_dict(
+                _Warned, {"step": event["step"], "warning": event["warning"]}
+            )
+            _add_warning(history, warned.step, warned.warning)
         case "evaluated":
             made = from_dict(
                 LoggedValidation, {"step": event["step"], "metrics": event["metrics"]}
@@ -115,7 +128,11 @@ def _add_updates(history: RunHistory, made: _Updates) -> None:
     numbers["memory in GiB"] = made.memory
     _add_points(history.speed, made.step, numbers)
     for warning in made.warnings:
-        history.warnings.setdefault(kind_of_warning(warning), []).append(made.step)
+        _add_warning(history, made.step, warning)
+
+
+def _add_warning(history: RunHistory, step: int, warning: str) -> None:
+    history.warnings.setdefault(kind_of_warning(warning), []).append(step)
 
 
 def _add_points(

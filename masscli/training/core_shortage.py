@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from masscli.core import distributed
-from masscli.core.processors import usable_cores
+from masscli.core.processors import cpu_quota, usable_cores
 
 THREADS_FOLDER = Path("/proc/self/task")
 """The folder in which Linux has a folder for each thread of this process, by its number. The file `schedstat`
@@ -29,13 +29,16 @@ class CoreShortage:
     """Measures how many cores the threads of this process lack, and returns one warning at most.
 
     Nothing is measured on a GPU, with one thread, in a run of several processes, with more threads than cores
-    (precision.py warns of those), or where the system does not say how long threads wait (anywhere but on
-    Linux).
+    (precision.py warns of those) or than the quota of the container allows, or where the system does not say
+    how long threads wait (anywhere but on Linux).
     """
 
     def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._warned = False
+        threads = torch.get_num_threads()
+        is_alone = distributed.world_size == 1
+        # With more threads, they wait for each other's cores even if no other process uses any.
+        most = min(usable_cores(), cpu_quota())
+        self._measures = device.type == "cpu" and is_alone and 1 < threads <= most
         self._began = time.monotonic()
         self._waited = _seconds_waited()
 
@@ -45,13 +48,7 @@ class CoreShortage:
         A measurement is made at the first call after PERIOD seconds, and no more after the warning.
         """
         seconds = time.monotonic() - self._began
-        if self._warned or seconds < PERIOD:
-            return None
-        threads = torch.get_num_threads()
-        if self._device.type != "cpu" or threads == 1 or distributed.world_size > 1:
-            return None
-        # Then threads wait for each other's cores, even if no other process uses any.
-        if threads > usable_cores():
+        if not self._measures or seconds < PERIOD:
             return None
         before, self._waited = self._waited, _seconds_waited()
         self._began += seconds
@@ -60,7 +57,8 @@ class CoreShortage:
             lacking += (waited - before.get(thread, 0.0)) / seconds
         if lacking < MIN_SHORTAGE:
             return None
-        self._warned = True
+        self._measures = False
+        threads = torch.get_num_threads()
         fewer = max(1, threads - math.ceil(lacking))
         return (
             f"other processes use cores that this run's {threads} threads need, and the threads wait for "

@@ -51,7 +51,15 @@ class Stepped:
     objective_metrics: Mapping[str, float]
     """Metrics that objectives compute while training, as `STREAM.METRIC`."""
     warnings: tuple[str, ...]
-    """Warnings about `objective_metrics` that look wrong, and about cores that the run lacks."""
+    """Warnings about `objective_metrics` that look wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """Event: after update `step` it was noticed that the machine makes the run slower than need be."""
+
+    step: int
+    warning: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +110,11 @@ class Finished:
     """Number of the signal that ended the run; 0 if it ended by itself."""
 
 
-Event = Stepped | Evaluated | Saved | Finished
+Event = Stepped | Warned | Evaluated | Saved | Finished
 
 
 def kind_of_warning(warning: str) -> str:
-    """Return a warning of `Stepped` up to its first parenthesis, after which numbers vary."""
+    """Return a warning of an event up to its first parenthesis, after which numbers vary."""
     return warning.partition(" (")[0]
 
 

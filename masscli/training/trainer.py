@@ -27,7 +27,7 @@ from masscli.data.batches.loader import PreparedBatch
 from masscli.data.batches.sampler import Position
 from masscli.training.checkpoint_writer import CheckpointWriter
 from masscli.training.core_shortage import CoreShortage
-from masscli.training.events import Evaluated, Event, Finished, Stepped
+from masscli.training.events import Evaluated, Event, Finished, Stepped, Warned
 from masscli.training.expected_curve import parse_expected_curve
 from masscli.training.frozen_rows import FrozenRows
 from masscli.training.fsdp import gathered_model
@@ -251,9 +251,12 @@ class Trainer:
         # The first update is reported at once, to show that training works and that a batch fits into memory.
         is_first = self.state.step == progress.first_step
         is_due = self.state.step % self.recipe.train.log_interval == 0
+        if is_first or is_due:
+            yield self._report(averager, progress)
+        # Many updates may pass before the next report, and the earlier a slow run is repeated the better.
         lacks_cores = shortage.warning()
-        if is_first or is_due or lacks_cores:
-            yield self._report(averager, progress, lacks_cores)
+        if lacks_cores is not None:
+            yield Warned(self.state.step, lacks_cores)
 
     def _do_what_is_due(self, progress: Progress) -> Iterator[Event]:
         """Validate and save after an update, as intervals and signals demand.
@@ -532,21 +535,13 @@ class Trainer:
         band = curve.band_at(self.state.step)
         return {} if band is None else {curve.metric: band}
 
-    def _report(
-        self,
-        averager: MetricAverager,
-        progress: Progress,
-        warning: str | None = None,
-    ) -> Stepped:
+    def _report(self, averager: MetricAverager, progress: Progress) -> Stepped:
         """Return the event that sums up the updates since the last report, and reset the sums in `averager`.
 
-        `warning`, if any, is reported together with those of the objectives. All processes must call this
-        together.
+        All processes must call this together.
         """
         losses = self.gradients.mean_losses(averager.loss_sums, averager.target_counts)
         objective_metrics, warnings = self._objective_metrics()
-        if warning is not None:
-            warnings = (*warnings, warning)
         event = Stepped(
             step=self.state.step,
             epoch=self._complete_epochs(),

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from masscli.cli import training_events
-from masscli.training.events import Evaluated, Event, Finished, Stepped
+from masscli.training.events import Evaluated, Event, Finished, Stepped, Warned
 
 
 def stepped(step: int) -> Stepped:
@@ -80,3 +80,11 @@ def test_a_number_is_shown_once_in_every_split() -> None:
     assert output.getvalue() == (
         "valid 9: loss 7.5  ppl 1808  bleu 3  test.loss 7.25  test.bleu 4  (2 s)\n"
     )
+
+
+def test_a_warning_about_the_machine_is_shown() -> None:
+    output = io.StringIO()
+    events: list[Event] = [Warned(7, "no core (for 6 s)"), Finished(9, "done", 3.0)]
+    console = Console(file=output, soft_wrap=True)
+    training_events.follow(iter(events), 0, 9, console)
+    assert output.getvalue() == "warning: no core (for 6 s)\n"

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
 import pytest
 
-from masscli.core.processors import usable_cores
+from masscli.core.processors import cpu_quota, usable_cores
 from masscli.training import precision
 
 
 @pytest.mark.parametrize(
-    ("quota", "expected"),
+    ("quota", "seconds", "expected"),
     [
-        ("150000 100000", 2),
-        ("50000 100000", 1),
-        ("max 100000", 64),
-        ("900000 10000", 64),
-        (None, 64),
+        ("150000 100000", 1.5, 2),
+        ("50000 100000", 0.5, 1),
+        ("max 100000", math.inf, 64),
+        ("900000 10000", 90, 64),
+        (None, math.inf, 64),
     ],
 )
 def test_a_quota_and_an_affinity_limit_the_cores(
     quota: str | None,
+    seconds: float,
     expected: int,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -34,7 +36,7 @@ def test_a_quota_and_an_affinity_limit_the_cores(
     monkeypatch.setattr(
         os, "sched_getaffinity", lambda process: set(range(64)), raising=False
     )
-    assert usable_cores() == expected
+    assert (cpu_quota(), usable_cores()) == (seconds, expected)
 
 
 def test_more_threads_than_cores_cause_one_warning(

@@ -76,7 +76,7 @@ def runs(tmp_path: Path) -> list[str]:
     }
     alarms = ["bt: back-translation collapses (0.9 of 1.0)"]
     first = [stepped(10, 3.0), stepped(20, None, warnings=alarms), evaluated, stepped(30, 2.0, warnings=alarms),
-             {"event": "saved", "step": 20, "best": True}, {"event": "finished", "step": 30, "seconds": 60.0}]  # fmt: skip
+             {"event": "warned", "step": 15, "warning": "no core (for 6 s)"}, {"event": "saved", "step": 20, "best": True}, {"event": "finished", "step": 30, "seconds": 60.0}]  # fmt: skip
     second = [stepped(10, 3.5), {**evaluated, "metrics": {"loss": 2.0}}]
     one = write_run(
         tmp_path / "one", first, "seed = 1\nsave_dir = 'one'\n[optim]\nlr = 0.001\n"
@@ -103,6 +103,7 @@ def test_a_page_shows_curves_alarms_samples_and_differing_settings(
         '<td>one</td><td>bt: back-translation collapses</td><td class="number">20</td><td class="number">30</td>'
         in "".join(cells)
     )
+    assert '<td>one</td><td>no core</td><td class="number">15</td>' in "".join(cells)
     assert "<td>optim.lr</td><td>0.001</td><td>0.002</td>" in "".join(cells)
     differing = (
         html.read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -28,6 +29,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     monkeypatch.setattr(core_shortage, "usable_cores", lambda: 16)
+    monkeypatch.setattr(core_shortage, "cpu_quota", lambda: math.inf)
 
     def set_time(seconds: float) -> None:
         now[0] = seconds
@@ -98,22 +100,29 @@ def test_as_many_threads_are_named_as_there_are_cores_left(
 def test_other_runs_get_no_warning(
     clock: Clock, waits: Waits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runs = [CoreShortage(CPU), CoreShortage(torch.device("cuda"))]
-    clock(10)
-    waits(t1=10)
-    assert runs[1].warning() is None, "a GPU"
+    runs = {"a GPU": CoreShortage(torch.device("cuda"))}
     with monkeypatch.context() as patch:
         patch.setattr(distributed, "world_size", 2)
-        assert runs[0].warning() is None, "all processes must report together"
+        runs["one of several processes"] = CoreShortage(CPU)
     with monkeypatch.context() as patch:
         patch.setattr(torch, "get_num_threads", lambda: 1)
-        assert runs[0].warning() is None, "there cannot be fewer threads"
+        runs["there cannot be fewer threads"] = CoreShortage(CPU)
     with monkeypatch.context() as patch:
         patch.setattr(core_shortage, "usable_cores", lambda: 1)
-        assert runs[0].warning() is None, "its own threads use the core, and it is said"
+        runs["its own threads use the core, and it is said"] = CoreShortage(CPU)
     with monkeypatch.context() as patch:
-        patch.setattr(core_shortage, "THREADS_FOLDER", tmp_path / "none")
-        assert runs[0].warning() is None, "a system that does not say it"
+        patch.setattr(core_shortage, "cpu_quota", lambda: 1.5)
+        runs["its own threads use up the quota of the container"] = CoreShortage(CPU)
+    warned = CoreShortage(CPU)
+    clock(10)
+    waits(t1=10)
+    for why, shortage in runs.items():
+        assert shortage.warning() is None, why
+    assert warned.warning() is not None
+    silent = CoreShortage(CPU)
+    monkeypatch.setattr(core_shortage, "THREADS_FOLDER", tmp_path / "none")
+    clock(20)
+    assert silent.warning() is None, "a system that does not say it"
 
 
 @pytest.fixture

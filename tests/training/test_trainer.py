@@ -33,7 +33,7 @@ from masscli.objectives.translate.options import TranslateOptions
 from masscli.training import micro_batches, updater
 from masscli.training.core_shortage import CoreShortage
 from masscli.training.evaluate_outputs import with_less_memory
-from masscli.training.events import Evaluated, Event, Finished, Saved, Stepped
+from masscli.training.events import Evaluated, Event, Finished, Saved, Stepped, Warned
 from masscli.training.recipe import Recipe
 from masscli.training.setup import build as assembly
 from masscli.training.setup.build import build
@@ -106,17 +106,19 @@ def at(
     monkeypatch.setattr(ParameterUpdater, "gradient_norm", norm)
 
 
-def test_a_run_reports_at_once_that_it_lacks_cores(
+def test_a_run_says_at_once_that_it_lacks_cores(
     toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The next report is about as many updates as if nothing had been said."""
     answers = iter([None, None, "no core (for 6 s)"])
     monkeypatch.setattr(CoreShortage, "warning", lambda shortage: next(answers, None))
-    events = train(recipe(toy, tmp_path, "train.log_interval=5"))
-    assert [(e.step, e.warnings) for e in steps(events)] == [
-        (1, ()),
-        (3, ("no core (for 6 s)",)),
-        (5, ()),
-        (10, ()),
+    changes = ("train.log_interval=5", "train.max_update=5")
+    lacking = train(recipe(toy, tmp_path / "lacking", *changes))
+    warned = Warned(3, "no core (for 6 s)")
+    assert lacking[:2] == [lacking[0], warned]
+    idle = train(recipe(toy, tmp_path / "idle", *changes))
+    assert [(e.step, e.targets, e.losses) for e in steps(lacking)] == [
+        (e.step, e.targets, e.losses) for e in steps(idle)
     ]
 
 
