@@ -11,7 +11,6 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from keyword import iskeyword
@@ -21,6 +20,7 @@ from typing import Annotated, Any, cast
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
+from masscli.cli.messages import warn
 from masscli.cli.plain_values import PlainValues
 from masscli.core import distributed
 from masscli.core.errors import MasscliError
@@ -130,10 +130,9 @@ class Command(HelpPage, PlainValues, TyperCommand):
         for parameter, count in Counter(given).items():
             if count > 1 and _has_one_value(parameter):
                 flag = max(parameter.opts, key=len)
-                print(
-                    f"warning: {flag} is given {count} times, and only the last one counts:"
-                    f" {_typed(parameter, values[parameter.name])}",
-                    file=sys.stderr,
+                warn(
+                    f"{flag} is given {count} times, and only the last one counts:"
+                    f" {_typed(parameter, values[parameter.name])}"
                 )
         return super().parse_args(ctx, args)
 

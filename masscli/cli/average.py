@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from masscli.cli.messages import warn
 from masscli.core.files import given_again
 from masscli.core.listing import count_of
 
@@ -41,12 +42,8 @@ def run(
 
     members = open_members(paths, last)
     for again in given_again(member.path for member in members):
-        print(
-            f"warning: {again}: is given twice, and so counts twice in the mean",
-            file=sys.stderr,
-        )
-    for warning in mixture_warnings(members):
-        print(f"warning: {warning}", file=sys.stderr)
+        warn(f"{again}: is given twice, and so counts twice in the mean")
+    warn(*mixture_warnings(members))
     path = average(members, output)
     names = ", ".join(str(member.path) for member in members)
     print(

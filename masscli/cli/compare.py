@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from masscli.cli.messages import warn
 from masscli.cli.options import check_changed_options
 from masscli.cli.score_inputs import output_lines
 from masscli.cli.search_options import GivenSearch
@@ -136,7 +137,7 @@ def run(
 
     _check_unused_options(options, search, old.is_file() and new.is_file())
     if given_again((old, new)):
-        print(f"warning: {old} and {new} are the same", file=sys.stderr)
+        warn(f"{old} and {new} are the same")
     metrics = ScoreConfig(metric=options.metric)
     # An unknown metric is refused before anything is translated.
     build_metrics(metrics)
@@ -146,8 +147,7 @@ def run(
     old_outputs, old_speed = _outputs(old, sources, read, given, options)
     new_outputs, new_speed = _outputs(new, sources, read, given, options)
     if references is not None:
-        for warning in check_duration(str(new), new_outputs, [references], metrics):
-            print(f"warning: {warning}", file=sys.stderr)
+        warn(*check_duration(str(new), new_outputs, [references], metrics))
     speeds = {str(old): old_speed, str(new): new_speed}
     comparison = compare_outputs(
         sources, old_outputs, new_outputs, references, metrics, options.worst
@@ -274,8 +274,7 @@ def _outputs(
     model = TextModel.open(
         ensemble, source=options.source_lang, target=options.target_lang
     )
-    for warning in model.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+    warn(*model.warnings)
     search = model.search_config(given)
     decoder = model.decoder(search, batch_tokens=options.batch_tokens)
     translator = model.translator(decoder)
@@ -285,7 +284,7 @@ def _outputs(
     lines = [one_line(hypotheses[0].text) for hypotheses in translations]
     seconds = time.perf_counter() - started
     for warning in translator.report.warnings(translator.max_source_length):
-        print(f"warning: {path}: {warning}", file=sys.stderr)
+        warn(f"{path}: {warning}")
     return lines, len(lines) / seconds
 
 

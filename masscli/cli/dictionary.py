@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from masscli.cli.messages import warn
 from masscli.cli.options import check_changed_options
 from masscli.cli.output import check_output, writer
 from masscli.cli.text_inputs import warn_of_untrained
@@ -283,10 +284,9 @@ def _warn_of_low_agreement(induced: InducedDictionary, data: DataFolder) -> None
     """Print a warning if two halves of the vote agree on less than MIN_AGREEMENT of an induced dictionary."""
     if induced.agreement >= MIN_AGREEMENT:
         return
-    print(
-        f"warning: two halves of the vote agree on {induced.agreement:.0%} only: the texts are too small or "
-        "too different; do not trust this dictionary",
-        file=sys.stderr,
+    warn(
+        f"two halves of the vote agree on {induced.agreement:.0%} only: the texts are too small or "
+        "too different; do not trust this dictionary"
     )
     # Words in several forms, by case and punctuation, are a cause that the user can remove.
     preprocessing = data.tokenizer().preprocessing

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from masscli.cli.messages import warn
 from masscli.cli.output import (
     check_distinct,
     check_inputs_stay,
@@ -204,7 +205,7 @@ def run(
     _write(options, states, source, target, verdicts, scores)
     if KEPT not in verdicts:
         names = " and ".join(map(str, _kept_files(options)))
-        print(f"warning: no pair is kept, and {names} are empty", file=sys.stderr)
+        warn(f"no pair is kept, and {names} are empty")
 
 
 def _check_places(options: FilterConfig, source: Path, target: Path) -> None:
@@ -298,7 +299,7 @@ def _report_unknown(scorer: PairScorer, files: Mapping[str, Path]) -> None:
     for (run_path, language), unknown in scorer.unknown.items():
         name = str(files[language])
         if unknown.lines:
-            print(f"warning: {run_path}: {unknown.warning(name)}", file=sys.stderr)
+            warn(f"{run_path}: {unknown.warning(name)}")
         print(f"{run_path}: {unknown.summary(name)}", file=sys.stderr)
 
 
@@ -459,6 +460,5 @@ def _open_scorer(options: FilterConfig) -> PairScorer | None:
         device=options.device,
         precision=options.precision,
     )
-    for warning in scorer.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+    warn(*scorer.warnings)
     return scorer

@@ -9,12 +9,12 @@ Examples:
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from masscli.cli.messages import warn
 from masscli.cli.text_inputs import warn_of_untrained
 from masscli.core.errors import MasscliError
 
@@ -70,7 +70,7 @@ def _warn_of_unused_options(
     }
     for flag, (unused, reason) in is_unused.items():
         if unused:
-            print(f"warning: {flag} has no effect: {reason}", file=sys.stderr)
+            warn(f"{flag} has no effect: {reason}")
 
 
 def _show_data(path: Path, verify: bool) -> None:

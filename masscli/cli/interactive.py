@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from masscli.cli.latest_run import latest_run
+from masscli.cli.messages import warn
 from masscli.cli.options import check_changed_options
 from masscli.cli.output import writer
 from masscli.cli.search_options import GivenSearch
@@ -79,8 +80,7 @@ def run(
     )
     model = opened.text_model(command.stream, command.source_lang, command.target_lang)
     search = model.search_config(given)
-    for warning in (*model.warnings, *model.search_warnings(search)):
-        print(f"warning: {warning}", file=sys.stderr)
+    warn(*model.warnings, *model.search_warnings(search))
     translator = TextTranslator(
         model,
         search,
@@ -102,7 +102,7 @@ def run(
             write(_format(translated, search.nbest, command.scores))
             for flag, reason in UNREAD.items():
                 if flag in translated.flags:
-                    print(f"warning: line {number} {reason}", file=sys.stderr)
+                    warn(f"line {number} {reason}")
     if translator.unknown.unknown:
         print(translator.unknown.summary("the input"), file=sys.stderr)
 

@@ -21,6 +21,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from masscli.cli.messages import warn
 from masscli.cli.output import check_inputs_stay, check_output, writer
 from masscli.cli.text_inputs import warn_of_examples, warn_of_untrained
 from masscli.core.config import Flags, config
@@ -93,14 +94,11 @@ def run(
         encoded = ensemble.tokenizer.encode_lines(lines, language)
         unknown = count_unknown(ensemble.tokenizer, encoded)
         if unknown.lines:
-            print(f"warning: {unknown.warning(str(file))}", file=sys.stderr)
+            warn(unknown.warning(str(file)))
         print(unknown.summary(str(file)), file=sys.stderr)
         empty = [number for number, ids in enumerate(encoded, 1) if not len(ids)]
         if empty:
-            print(
-                f"warning: {file}: {list_lines(empty)} empty, and cannot be in a pair",
-                file=sys.stderr,
-            )
+            warn(f"{file}: {list_lines(empty)} empty, and cannot be in a pair")
         ids = [np.asarray(row) for row in encoded]
         texts.append(lines)
         vectors.append(
@@ -127,7 +125,6 @@ def _check_files(options: MineConfig) -> None:
     check_inputs_stay({"--output": options.output}, files)
     warn_of_examples(*files)
     if given_again(files):
-        print(
-            f"warning: {' and '.join(map(str, files))} are the same: is one of them the wrong file?",
-            file=sys.stderr,
+        warn(
+            f"{' and '.join(map(str, files))} are the same: is one of them the wrong file?"
         )

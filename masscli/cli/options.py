@@ -15,7 +15,6 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
-import sys
 import typing
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -30,6 +29,7 @@ from masscli.cli.allowed_code import (
     allow_named_code,
     peek_option,
 )
+from masscli.cli.messages import warn
 from masscli.core.config import (
     ConfigError,
     OptionInfo,
@@ -218,7 +218,7 @@ def warn_unused(problems: Iterable[Problem], names: Mapping[str, str]) -> None:
     """
     for problem in problems:
         name = names.get(problem.key, problem.key)
-        print(f"warning: {name} has no effect: {problem.message}", file=sys.stderr)
+        warn(f"{name} has no effect: {problem.message}")
 
 
 @functools.cache

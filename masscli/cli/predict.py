@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from masscli.cli.latest_run import latest_run
+from masscli.cli.messages import warn
 from masscli.cli.output import check_distinct, check_inputs_stay, writer
 from masscli.cli.score_inputs import PREDICTION_COLUMN
 from masscli.cli.text_inputs import refuse_text_as_run
@@ -98,8 +99,7 @@ def run(
     unknown = model.count_unknown(table)
     if bad_rows.unread:
         print(f"{command.input}: not read: {bad_rows.unread_text()}", file=sys.stderr)
-    for warning in (*bad_rows.doubts, *warnings, *text_warnings(table, unknown)):
-        print(f"warning: {warning}", file=sys.stderr)
+    warn(*bad_rows.doubts, *warnings, *text_warnings(table, unknown))
     seconds = time.perf_counter() - started
     print(
         f"predicted {count_of(len(table), 'example')} in {seconds:.1f} s with {path} ({model.stream}); "

@@ -25,13 +25,13 @@ Examples:
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from masscli.cli.messages import warn
 from masscli.cli.output import check_distinct, check_inputs_stay, check_is_file
 from masscli.core.errors import MasscliError
 from masscli.core.files import given_again, write_atomic
@@ -163,21 +163,19 @@ def _report_scores(
     replaced = replaced_scores(all_scores)
     if replaced:
         tags = " ".join(f"{name}={value}" for name, value in replaced[0].tags)
-        print(
-            f"warning: {scores}: {len(replaced)} scores do not count, since a later one has the same tags, "
+        warn(
+            f"{scores}: {len(replaced)} scores do not count, since a later one has the same tags, "
             f"such as {replaced[0].metric} {replaced[0].value:.2f} of {tags or 'no tag'}; "
-            "tell them apart with --tag seed=N",
-            file=sys.stderr,
+            "tell them apart with --tag seed=N"
         )
     summaries = summarize(logged)
     tests = {}
     if baseline:
         tests = compare_with_baseline(logged, parse_tags(baseline, "--baseline"))
         if not tests:
-            print(
-                f"warning: --baseline {' '.join(baseline)}: no other score has the same tags otherwise, "
-                "and a seed in common",
-                file=sys.stderr,
+            warn(
+                f"--baseline {' '.join(baseline)}: no other score has the same tags otherwise, "
+                "and a seed in common"
             )
     print(markdown_table(summaries, tests))
     if plot is not None and x is not None:
@@ -218,7 +216,7 @@ def _report_runs(
             "add --append scores.jsonl",
         )
     for folder in given_again(folders):
-        print(f"warning: {folder}: is given twice", file=sys.stderr)
+        warn(f"{folder}: is given twice")
     logs = [read_run(folder) for folder in folders]
     shown = metrics
     if not metrics and curve is None:

@@ -32,13 +32,14 @@ Examples:
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from masscli.cli.messages import warn
 from masscli.cli.output import check_inputs_stay, check_is_file
 from masscli.cli.score_agreement import (
     as_choices,
@@ -155,7 +156,7 @@ def run(
         )
     scores_lines = not measuring.is_asked_for and "squad" not in options.metric
     if src is not None and not scores_lines:
-        _warn(["--src has no effect: copies are noticed in lines of text only"])
+        warn("--src has no effect: copies are noticed in lines of text only")
     if measuring.is_asked_for:
         score_runs(options, measuring, hyp, ref, append, tags)
         return
@@ -200,7 +201,7 @@ def _score_files(
         scores = _compute(options, texts)
         references = list(texts.references.values())
         for name, lines in texts.hypotheses.items():
-            _warn(explain_zero_bleu(name, scores[name], lines, references, options))
+            warn(*explain_zero_bleu(name, scores[name], lines, references, options))
         if options.format == "json":
             print(as_json(scores))
         elif options.paired:
@@ -234,16 +235,16 @@ def _read_texts(
             print(
                 f"{one.name}: not read: {one.bad_rows.unread_text()}", file=sys.stderr
             )
-        _warn(one.bad_rows.doubts)
-    _warn(check_references(references))
-    _warn(check_inputs(hypotheses, references))
+        warn(*one.bad_rows.doubts)
+    warn(*check_references(references))
+    warn(*check_inputs(hypotheses, references))
     if options.choices_column != ScoreConfig.choices_column and all(
         one.choices is None for one in references
     ):
         flag = f"--choices-column {options.choices_column}"
-        _warn([f"{flag} has no effect: not every reference has such a list"])
+        warn(f"{flag} has no effect: not every reference has such a list")
     if "multi-bleu" in options.metric:
-        _warn(_check_moses_rules(options, [one.name for one in references]))
+        warn(*_check_moses_rules(options, [one.name for one in references]))
     return Texts(
         {one.name: one.lines for one in compared_hypotheses},
         {one.name: one.lines for one in compared_references},
@@ -263,10 +264,8 @@ def _without_unlabeled(options: ScoreConfig, texts: Texts) -> tuple[ScoreConfig,
     total = len(next(iter(texts.references.values())))
     names = ", ".join(texts.references)
     missing = total - len(labeled)
-    _warn(
-        [
-            f"{names}: {missing} of {total} examples have no gold label ({options.no_gold!r}): left out"
-        ]
+    warn(
+        f"{names}: {missing} of {total} examples have no gold label ({options.no_gold!r}): left out"
     )
     return options, texts.select(labeled)
 
@@ -314,18 +313,18 @@ def _warn_of_oddities(
 
     `source` are the lines of --src, to notice copies of the source.
     """
-    _warn(check_metrics(texts.references, options))
-    _warn(check_tokenization(texts.references, options))
+    warn(*check_metrics(texts.references, options))
+    warn(*check_tokenization(texts.references, options))
     is_text = bool(TEXT_METRICS.intersection(options.metric))
     ignores_case = options.lowercase or set(options.metric) <= CASELESS
     for name, lines in texts.hypotheses.items():
-        _warn(check_text(name, lines, texts.references, source, ignores_case))
+        warn(*check_text(name, lines, texts.references, source, ignores_case))
         if is_text:
-            _warn(check_spelling(name, lines, texts.references))
-        _warn(check_correlations(name, lines, texts.references, options))
-        _warn(check_labels(name, lines, texts.references, options))
-        _warn(check_summaries(name, lines, texts.references, options))
-        _warn(check_duration(name, lines, list(texts.references.values()), options))
+            warn(*check_spelling(name, lines, texts.references))
+        warn(*check_correlations(name, lines, texts.references, options))
+        warn(*check_labels(name, lines, texts.references, options))
+        warn(*check_summaries(name, lines, texts.references, options))
+        warn(*check_duration(name, lines, list(texts.references.values()), options))
 
 
 def _compute(options: ScoreConfig, texts: Texts) -> Scores:
@@ -365,8 +364,3 @@ def _append(path: Path, scores: Scores, tags: Mapping[str, str]) -> None:
                 LoggedScore(one.name, one.value, one.signature, tuple(own_tags.items()))
             )
     append_scores(path, logged)
-
-
-def _warn(sentences: Iterable[str]) -> None:
-    for sentence in sentences:
-        print(f"warning: {sentence}", file=sys.stderr)

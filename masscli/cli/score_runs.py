@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from masscli.cli.messages import warn
 from masscli.core.config import UnusedOption, config, is_changed, iter_options
 from masscli.core.errors import MasscliError
 from masscli.metrics.config import ScoreConfig
@@ -65,8 +65,7 @@ def score_runs(
     measured = {}
     for path in runs:
         measured[str(path)] = _measure(path, request)
-        for warning in measured[str(path)].warnings:
-            print(f"warning: {warning}", file=sys.stderr)
+        warn(*measured[str(path)].warnings)
     if options.format == "json":
         print(_as_json(measured, str(request.gen_subset)))
     else:

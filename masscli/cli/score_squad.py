@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from masscli.cli.messages import warn
 from masscli.core.errors import MasscliError
 from masscli.data.formats.json_text import JSONL_HINT, json_lines, parse_json_at
 from masscli.metrics import Score
@@ -48,10 +49,9 @@ def score_squad(
         answers = _read_answers(path)
         strange = answers.keys() - {question.id for question in questions}
         if strange:
-            print(
-                f"warning: {path}: {len(strange):,} of {len(answers):,} answers are to questions that "
-                f"{reference} lacks, such as {min(strange)!r}; they are not scored",
-                file=sys.stderr,
+            warn(
+                f"{path}: {len(strange):,} of {len(answers):,} answers are to questions that "
+                f"{reference} lacks, such as {min(strange)!r}; they are not scored"
             )
         missing_is_wrong = options.missing == "wrong"
         values = evaluate_squad(
@@ -111,12 +111,11 @@ def _warn_of_other_rules(
     The former are `others`, and the latter `values`.
     """
     if any(others[name] != values[name] for name in ("exact", "f1")):
-        print(
-            f"warning: {reference} does not say which version of SQuAD it is, and each of its questions has "
+        warn(
+            f"{reference} does not say which version of SQuAD it is, and each of its questions has "
             f"an answer, so that the rules of 1.1 are used; those of 2.0 give {path} exact = "
             f"{others['exact']:.2f}, f1 = {others['f1']:.2f} "
-            '(a file with "version": "v2.0" beside "data" is scored by them)',
-            file=sys.stderr,
+            '(a file with "version": "v2.0" beside "data" is scored by them)'
         )
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from masscli.cli.messages import warn
 from masscli.core.errors import MasscliError
 from masscli.data.formats.registry import read_as_text
 
@@ -22,7 +22,7 @@ def warn_of_examples(*paths: Path | None, advice: str = "") -> None:
     for path in paths:
         remark = None if path is None else read_as_text(path)
         if remark is not None:
-            print(f"warning: {remark}{advice}", file=sys.stderr)
+            warn(f"{remark}{advice}")
 
 
 def warn_of_untrained(
@@ -36,10 +36,7 @@ def warn_of_untrained(
 
     untrained = untrained_languages(checkpoint, languages)
     if untrained:
-        print(
-            f"warning: {path}: was never trained on text of {' or '.join(untrained)}",
-            file=sys.stderr,
-        )
+        warn(f"{path}: was never trained on text of {' or '.join(untrained)}")
 
 
 def refuse_text_as_run(paths: Iterable[Path]) -> None:

@@ -8,7 +8,6 @@ parsed or filled in here: that is the task of masscli/training/setup.
 from __future__ import annotations
 
 import inspect
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from masscli.cli.allowed_code import peek_option, peek_options
+from masscli.cli.messages import warn
 from masscli.cli.options import (
     OptionGroup,
     SectionOptions,
@@ -298,10 +298,7 @@ def _warn_of_replaced(assignments: Sequence[str]) -> None:
     keys = Counter(assignment.partition("=")[0] for assignment in assignments)
     for key, count in keys.items():
         if count > 1:
-            print(
-                f"warning: --set {key} is given {count} times, and only the last one counts",
-                file=sys.stderr,
-            )
+            warn(f"--set {key} is given {count} times, and only the last one counts")
 
 
 def _precision_parameters(precision: inspect.Parameter) -> Iterator[inspect.Parameter]:
