@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations, product
 
-from masscli.cli.score_inputs import ScoreInput, Sentences
+from masscli.cli.score_columns import ScoreInput, Sentences
 from masscli.core.digits import parse_number
 from masscli.core.errors import MasscliError
 from masscli.core.listing import count_of
