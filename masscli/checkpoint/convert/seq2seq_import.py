@@ -2,110 +2,49 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise, permutations
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from masscli.checkpoint import saving
 from masscli.checkpoint.convert.attribution import read_attribution
 from masscli.checkpoint.convert.config_json import (
-    describe_problem,
-    refuse_other_models,
     unused_settings,
     with_own_keys,
 )
-from masscli.checkpoint.convert.folder import CONFIG, read_flag, read_weights
+from masscli.checkpoint.convert.folder import CONFIG, read_weights
 from masscli.checkpoint.convert.generation_settings import (
     decoder_start_notes,
     read_generation_settings,
 )
-from masscli.checkpoint.convert.given_vocabulary import AFTER, BEFORE
 from masscli.checkpoint.convert.head_classes import UNSHIFTED
 from masscli.checkpoint.convert.published import without_wrapper
 from masscli.checkpoint.convert.seq2seq import (
-    NORM_EPS,
     SEQ2SEQ_FAMILIES,
-    Seq2SeqFamily,
-    position_names,
+)
+from masscli.checkpoint.convert.seq2seq_config_import import (
+    GENERAL_SIZES,
+    KNOWN_KEYS,
+    check_config,
+    check_sizes,
+    find_max_positions,
+    read_model_config,
+    vocab_sizes,
 )
 from masscli.checkpoint.convert.seq2seq_tokenizer import read_seq2seq_tokenizer
 from masscli.checkpoint.convert.seq2seq_vocabulary import row_of
 from masscli.checkpoint.convert.seq2seq_weights import (
-    TokenTables,
     convert_weights,
-    has_own_tables,
     normalize_weights,
     read_tables,
-    wrong_shape,
 )
 from masscli.checkpoint.run_state import RunState
-from masscli.core.config import ConfigError, from_dict
-from masscli.core.errors import MasscliError
+from masscli.core.config import from_dict
 from masscli.models.config import ModelConfig
-from masscli.models.presets import resolve
 from masscli.text.vocabulary import Vocabulary
 from masscli.training.recipe import Recipe
-
-_ACTIVATIONS = {
-    "relu": "relu",
-    "gelu": "gelu",
-    "gelu_new": "gelu_tanh",
-    "gelu_pytorch_tanh": "gelu_tanh",
-    "gelu_fast": "gelu_tanh",
-    "gelu_accurate": "gelu_tanh",
-    "gelu_python": "gelu",
-    "swish": "swish",
-    "silu": "swish",
-}
-"""Activations as named in `ModelConfig`, by their names in config.json."""
-
-_SIZES = {
-    "dim": "d_model",
-    "encoder_layers": "encoder_layers",
-    "decoder_layers": "decoder_layers",
-    "heads": "encoder_attention_heads",
-    "decoder_heads": "decoder_attention_heads",
-    "ffn_dim": "encoder_ffn_dim",
-    "decoder_ffn_dim": "decoder_ffn_dim",
-    "max_positions": "max_position_embeddings",
-    "dropout": "dropout",
-    "attention_dropout": "attention_dropout",
-    "activation_dropout": "activation_dropout",
-}
-"""Keys of config.json, by the fields of `ModelConfig` that they give."""
-
-# The general number of layers or heads is that of the encoder, and positions have no other name.
-_GENERAL_SIZES = {field: _SIZES[field] for field in ("dim", "encoder_layers", "heads")}
-_KEYS = (
-    *_SIZES.values(),
-    "activation_function",
-    "decoder_vocab_size",
-    "langs",
-    "normalize_before",
-    "normalize_embedding",
-    "scale_embedding",
-    "share_encoder_decoder_embeddings",
-    "src_vocab_size",
-    "tgt_vocab_size",
-    # FSMT repeats settings of the decoder there.
-    "decoder",
-    BEFORE,
-    AFTER,
-)
-"""Keys of config.json that an import reads."""
-DEFAULT_POSITIONS = 1024
-"""The default of `max_position_embeddings` in Hugging Face's library, for all families."""
-MAX_POSITIONS = 1 << 20
-"""The largest accepted number of positions, more than any model has. Sinusoids are computed for all of
-them, so a damaged config.json could exhaust memory."""
-MAX_WIDTH = 1 << 16
-"""The largest accepted width (d_model), more than any model has. A damaged config.json could exhaust
-memory."""
 
 
 def import_seq2seq(
@@ -127,17 +66,17 @@ def import_seq2seq(
     """
     path = folder / CONFIG
     family = SEQ2SEQ_FAMILIES[str(config["model_type"])]
-    _check_config(family, config, path)
-    config = with_own_keys(config, _GENERAL_SIZES, path)
+    check_config(family, config, path)
+    config = with_own_keys(config, GENERAL_SIZES, path)
     # Cheap checks come first, before large tensors are copied.
     weights_path, weights = read_weights(folder, allow_pickle)
     weights = without_wrapper(weights, str(weights_path))
     # Inferred values are used only where config.json has none.
-    config = {"max_position_embeddings": _find_max_positions(family, weights), **config}
-    _check_sizes(config, weights, path)
+    config = {"max_position_embeddings": find_max_positions(family, weights), **config}
+    check_sizes(config, weights, path)
     read = normalize_weights(family, config, weights, str(weights_path))
     tables = read_tables(family, config, read.tensors, str(weights_path))
-    sizes = _vocab_sizes(family, config, tables, path)
+    sizes = vocab_sizes(family, config, tables, path)
     tokenizer, vocabulary, rows = read_seq2seq_tokenizer(
         family, folder, config, sizes, languages, given
     )
@@ -145,7 +84,7 @@ def import_seq2seq(
     offset = family.offset(
         row_of("pad", tokenizer.vocab, rows["encoder"], vocabulary.path)
     )
-    model = _read_model_config(
+    model = read_model_config(
         family, config, read.tensors, tables, vocabulary.framing, rows, offset, path
     )
     imported = convert_weights(
@@ -170,7 +109,7 @@ def import_seq2seq(
     counts = [f"{size:,}" for size in dict.fromkeys(sizes)]
     notes.append(f"vocabulary {vocabulary.path}: {' and '.join(counts)} ids")
     notes += [*vocabulary.notes, *tables.notes, *generation_notes]
-    notes += unused_settings(config, _KEYS)
+    notes += unused_settings(config, KNOWN_KEYS)
     if family.sinusoids is not None and model.positions == "learned":
         notes.append(
             "positions are those of the file, which are not exactly sinusoids; Hugging Face's library reads "
@@ -215,183 +154,6 @@ def _read_generation(
     if (model.languages, model.target_tag) != ("tag", "start"):
         notes += decoder_start_notes(folder, config)
     return generation, notes
-
-
-def _check_config(family: Seq2SeqFamily, config: Mapping[str, Any], path: Path) -> None:
-    """Raise MasscliError if config.json asks for a variant of the family that cannot be imported.
-
-    Such variants place layer norms differently from the family, are decoders alone, or are models of
-    another kind. `config` is the content of `path`.
-    """
-    refuse_other_models(family.title, config, path, is_causal=None)
-    required = {
-        "normalize_before": family.norm == "pre",
-        "normalize_embedding": family.norm_embedding,
-        "is_encoder_decoder": True,
-    }
-    for key, value in required.items():
-        if config.get(key, value) != value:
-            raise MasscliError(
-                f"{path}: {key} is {config[key]}",
-                f"only {family.title} whose {key} is {value} can be imported",
-            )
-
-
-def _vocab_sizes(
-    family: Seq2SeqFamily, config: Mapping[str, Any], tables: TokenTables, path: Path
-) -> tuple[int, int]:
-    """Return the numbers of ids of source and target that config.json (`config`) states.
-
-    The target has the number of the source if both stacks share their embeddings, or if config.json
-    gives none. Raises MasscliError if the number of the source is missing, or if a table of embeddings
-    or the output layer has a different number of rows.
-    """
-    keys = ("vocab_size", "decoder_vocab_size")
-    if family.own_tables:
-        keys = ("src_vocab_size", "tgt_vocab_size")
-    source = config.get(keys[0])
-    target = source
-    if has_own_tables(family, config):
-        target = config.get(keys[1]) or source
-    for key, size, table in zip(
-        keys, (source, target), (tables.encoder, tables.decoder), strict=True
-    ):
-        if type(size) is not int:
-            raise MasscliError(f"{path}: has no {key}", f"{family.title} needs it")
-        if table.dim() != 2 or len(table) != size:
-            raise wrong_shape(
-                str(path),
-                "the table of token embeddings",
-                table,
-                (size, config.get("d_model")),
-            )
-    if tables.output.shape != tables.decoder.shape:
-        raise wrong_shape(
-            str(path), family.output_weight, tables.output, tuple(tables.decoder.shape)
-        )
-    assert isinstance(source, int) and isinstance(target, int)
-    return source, target
-
-
-def _find_max_positions(
-    family: Seq2SeqFamily, weights: Mapping[str, Tensor]
-) -> int | None:
-    """Return the number of positions of a model whose config.json lacks it; None if it is unknown.
-
-    It is inferred from tables of learned positions in `weights`. For computed positions it is
-    `DEFAULT_POSITIONS`.
-    """
-    lengths = set()
-    for name, tensor in weights.items():
-        if name.endswith("embed_positions.weight") and tensor.dim() == 2:
-            lengths.add(len(tensor))
-    if family.sinusoids is not None or (
-        family.computes_missing_positions and not lengths
-    ):
-        return DEFAULT_POSITIONS
-    # It cannot be inferred from tables of different lengths.
-    if len(lengths) != 1:
-        return None
-    return lengths.pop() - family.offset(0)
-
-
-def _check_sizes(
-    config: Mapping[str, Any], weights: Mapping[str, Tensor], path: Path
-) -> None:
-    """Raise MasscliError if config.json has impossible sizes, or not the weights' numbers of layers.
-
-    Tensor names in `weights` must not contain those of wrappers. All sizes must be above 0, the number of
-    positions at most `MAX_POSITIONS`, and the width at most `MAX_WIDTH`. This is checked before a model of
-    these sizes exhausts memory. `config` is the content of `path`, with the number of positions filled in.
-    """
-    for stack in ("encoder", "decoder"):
-        layers = config.get(f"{stack}_layers")
-        pattern = re.compile(rf"(model\.)?{stack}\.layers\.\d+\.fc1\.weight")
-        # Every layer has this tensor, in all families.
-        found = sum(pattern.fullmatch(name) is not None for name in weights)
-        if layers != found:
-            raise MasscliError(
-                f"{path}: {stack}_layers is {layers}, but the weights have {found}",
-                "weights and config.json belong to different models",
-            )
-    for key in _SIZES.values():
-        # Rates of dropout are not whole numbers.
-        if type(config.get(key)) is int and config[key] < 1 and "dropout" not in key:
-            raise MasscliError(
-                f"{path}: {key} is {config[key]}",
-                "was it changed after it was published?",
-            )
-    positions = config.get("max_position_embeddings")
-    if type(positions) is not int or not 0 < positions <= MAX_POSITIONS:
-        raise MasscliError(
-            f"{path}: max_position_embeddings is {positions}",
-            f"expected 1 to {MAX_POSITIONS:,}",
-        )
-    width = config.get("d_model")
-    if type(width) is not int or not 0 < width <= MAX_WIDTH:
-        raise MasscliError(
-            f"{path}: d_model is {width}", f"expected 1 to {MAX_WIDTH:,}"
-        )
-
-
-def _read_model_config(
-    family: Seq2SeqFamily,
-    config: Mapping[str, Any],
-    tensors: Mapping[str, Tensor],
-    tables: TokenTables,
-    framing: Mapping[str, Any],
-    rows: Mapping[str, Sequence[int]],
-    position_offset: int,
-    path: Path,
-) -> ModelConfig:
-    """Return the configuration of the model, from the content of its config.json (`config`) and its tensors.
-
-    `framing` are the fields of `ModelConfig` that its vocabulary determines. `rows` has, for `encoder`
-    and `decoder`, masscli's id of each row of the embeddings. `position_offset` is the row of the first
-    position. Raises MasscliError, which names the file `path`, if a setting is missing or wrong.
-    """
-    values: dict[str, Any] = {"arch": "base", "languages": "none", **framing}
-    settings = {**family.config_defaults, **config}
-    for field, key in _SIZES.items():
-        if key not in settings:
-            raise MasscliError(f"{path}: has no {key}", f"{family.title} needs it")
-        values[field] = settings[key]
-    for field in ("heads", "ffn_dim"):
-        # Decoder-specific values are set only where they differ.
-        if values[f"decoder_{field}"] == values[field]:
-            values[f"decoder_{field}"] = 0
-    activation = str(settings["activation_function"])
-    if activation not in _ACTIVATIONS:
-        raise MasscliError(
-            f"{path}: activation_function is {activation}",
-            f"expected one of {', '.join(_ACTIVATIONS)}",
-        )
-    # Two vocabularies can share one table only if they have the same ids.
-    one_embedding = tables.one_embedding and rows["encoder"] == rows["decoder"]
-    positions = "sinusoidal"
-    if family.sinusoids is None or position_names("encoder")[1] in tensors:
-        positions = "learned"
-    values |= {
-        "activation": _ACTIVATIONS[activation],
-        "scale_embedding": read_flag(settings, "scale_embedding", False, path),
-        "norm": family.norm,
-        "norm_embedding": family.norm_embedding,
-        "norm_eps": NORM_EPS,
-        "positions": positions,
-        "sinusoids": family.sinusoids or "tensor2tensor",
-        "position_offset": position_offset,
-        "embeddings": "tied" if one_embedding else "separate",
-        "tie_output": tables.is_tied,
-        "output_bias": "final_logits_bias" in tensors,
-        "init": "bert",
-    }
-    try:
-        return resolve(values)
-    except (TypeError, ValueError, ConfigError) as error:
-        raise MasscliError(
-            f"{path}: {describe_problem(error, _SIZES)}",
-            "was it changed after it was published?",
-        ) from None
 
 
 def _recipe(
