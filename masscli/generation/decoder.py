@@ -29,6 +29,7 @@ from masscli.generation.search import search
 from masscli.generation.shortlist import ReducedStepper, ReducedVocabulary, Shortlist
 from masscli.generation.single_stack_decoding import SingleStackStepper
 from masscli.generation.stepper import EnsembleStepper, ModelStepper, Stepper
+from masscli.generation.teacher_forcing import score_at_once, score_step_by_step
 from masscli.generation.text_decoder import AlignmentHead
 from masscli.generation.threads import decode_in_threads
 from masscli.models.output_subset import Candidates
@@ -36,8 +37,6 @@ from masscli.models.transformer import Transformer
 
 T = TypeVar("T")
 
-LOGIT_ROWS = 512
-"""Number of tokens whose logits are in memory at a time when given text is scored."""
 ENCODER_RESERVE = 4
 """Positions that a source leaves free in an encoder that generates: one each before, between and after source
 and output, and one for the first piece of output."""
@@ -278,10 +277,17 @@ class Decoder:
         if self.single_stack:
             # A single stack reads a source and its continuation by different rules, which the stepper knows.
             stepper = self._stepper(sources, source_lang, target_lang, 1)
-            scores = self._score_step_by_step(stepper, rows, lengths)
+            scores = score_step_by_step(
+                stepper, rows.to(self.device), lengths.to(self.device)
+            )
         else:
-            encoder_input = self._encoder_input(sources, source_lang, target_lang)
-            scores = self._score_at_once(encoder_input, rows, lengths, target_lang)
+            languages = self.framing.language_tensor(target_lang, len(rows))
+            scores = score_at_once(
+                self.models,
+                self._encoder_input(sources, source_lang, target_lang),
+                Tokens(rows[:, :-1], lengths, language=languages).to(self.device),
+                rows[:, 1:].to(self.device),
+            )
         hypotheses = []
         for ids, row_scores, n in zip(
             targets, scores.tolist(), lengths.tolist(), strict=True
@@ -460,63 +466,6 @@ class Decoder:
         if candidates is None:
             return stepper
         return ReducedStepper(stepper, candidates.ids)
-
-    def _score_step_by_step(
-        self, stepper: Stepper, rows: Tensor, lengths: Tensor
-    ) -> Tensor:
-        """Return the log-probabilities (B, T) of rows[:, 1:], computed one step at a time.
-
-        `rows` (B, T + 1) are padded outputs between the decoder's first input and the end symbol. The results
-        are 0 beyond `lengths` (B,), the numbers of tokens to score, where there may be no positions left.
-        """
-        rows = rows.to(self.device)
-        lengths = lengths.to(self.device)
-        steps = rows.shape[1] - 1
-        scores = torch.zeros(len(rows), steps, device=self.device)
-        running = torch.arange(len(rows), device=self.device)
-        for t in range(steps):
-            is_running = lengths[running] > t
-            # Rows that are complete leave the batch.
-            if not bool(is_running.all()):
-                stepper.keep(torch.nonzero(is_running)[:, 0])
-                running = running[is_running]
-            log_probabilities = stepper(rows[running, t])
-            # The model predicts the piece at t + 1 from the one at t.
-            scores[running, t] = log_probabilities.gather(
-                1, rows[running, t + 1, None]
-            )[:, 0]
-        return scores
-
-    def _score_at_once(
-        self, source: Tokens, rows: Tensor, lengths: Tensor, target_lang: str
-    ) -> Tensor:
-        """Return the log-probabilities (B, T) of rows[:, 1:], each given the tokens before it.
-
-        `rows` (B, T + 1) are padded outputs in `target_lang`, between the decoder's first input and the
-        end symbol. The results are meaningless beyond `lengths` (B,), the numbers of tokens to score.
-        """
-        languages = self.framing.language_tensor(target_lang, len(rows))
-        decoder_input = Tokens(rows[:, :-1], lengths, language=languages).to(
-            self.device
-        )
-        labels = rows[:, 1:].to(self.device)
-        total = None
-        for model in self.models:
-            hidden = model.decode(decoder_input, model.encode(source)).flatten(0, 1)
-            parts = []
-            # The logits of a whole batch would need V numbers for each of its tokens.
-            hidden_parts = torch.split(hidden, LOGIT_ROWS)
-            label_parts = torch.split(labels.flatten(), LOGIT_ROWS)
-            for states, ids in zip(hidden_parts, label_parts, strict=True):
-                log_probabilities = torch.log_softmax(
-                    model.logits(states), -1, dtype=torch.float32
-                )
-                parts.append(log_probabilities.gather(1, ids[:, None])[:, 0])
-            scores = torch.cat(parts).view_as(labels)
-            # Probabilities of several models are averaged.
-            total = scores if total is None else torch.logaddexp(total, scores)
-        assert total is not None
-        return total - math.log(len(self.models))
 
     def _threads(self) -> int:
         """Return how many threads decode sentences by themselves: those of PyTorch, or 1."""

@@ -15,7 +15,7 @@ import torch
 
 from masscli.data.batches.batch import Ids, Tokens, pad
 from masscli.data.batches.framing import Framing
-from masscli.generation.decoder import LOGIT_ROWS
+from masscli.generation.teacher_forcing import LOGIT_ROWS
 from masscli.models.transformer import Transformer
 
 
