@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from masscli.api.text_translation import TextTranslation
     from masscli.api.training import compose_recipe, finetune, pretrain
     from masscli.core.errors import MasscliError
-    from masscli.generation.translator import Translation
+    from masscli.generation.translation import Translation
     from masscli.objectives.shared.evaluable_objective import Prediction
     from masscli.training.recipe import Recipe
 
@@ -52,7 +52,7 @@ _MODULES = {
     "Prediction": "masscli.objectives.shared.evaluable_objective",
     "Recipe": "masscli.training.recipe",
     "TextTranslation": "masscli.api.text_translation",
-    "Translation": "masscli.generation.translator",
+    "Translation": "masscli.generation.translation",
     "compose_recipe": "masscli.api.training",
     "finetune": "masscli.api.training",
     "load": "masscli.api.model",

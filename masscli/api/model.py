@@ -21,7 +21,8 @@ from masscli.core.config import find_unused, refuse_misleading
 from masscli.core.errors import MasscliError
 from masscli.core.listing import count_of
 from masscli.generation.config import GenerationConfig
-from masscli.generation.translator import Translation, Translator
+from masscli.generation.translation import Translation
+from masscli.generation.translator import Translator
 from masscli.metrics.perplexity import perplexity
 from masscli.objectives.registry import OBJECTIVES
 

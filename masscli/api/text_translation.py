@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from masscli.api.text_model import TextModel
 from masscli.generation.config import GenerationConfig
-from masscli.generation.translator import INPUT, Translation, Translator
+from masscli.generation.translation import INPUT, Translation
+from masscli.generation.translator import Translator
 from masscli.text.output_flags import output_flags
 from masscli.text.placeholders import (
     find_placeholders,

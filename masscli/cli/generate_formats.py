@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from masscli.text.single_line import json_line, one_line
 
 if TYPE_CHECKING:
-    from masscli.generation.translator import Translation
+    from masscli.generation.translation import Translation
     from masscli.text.tokenizer import Tokenizer
 
 

@@ -9,17 +9,15 @@ from typing import TYPE_CHECKING, Literal
 
 from masscli.cli.generate_formats import Entry
 from masscli.cli.output import writer
-from masscli.core.errors import MasscliError
 from masscli.generation.config import GenerateConfig
+from masscli.generation.parallel_lines import ParallelLines
 from masscli.text.corpus import iter_lines
 from masscli.text.wmt_markup import translation_lines
 
 if TYPE_CHECKING:
     from masscli.api.text_model import TextModel
-    from masscli.generation.translator import Translation, Translator
-
-ONE_EACH = "it must have a line for each line of the input"
-"""The hint for a file that has another number of lines than the input."""
+    from masscli.generation.translation import Translation
+    from masscli.generation.translator import Translator
 
 
 def write_outputs(
@@ -36,6 +34,9 @@ def write_outputs(
     Of outputs that --closest-to-reference has ranked, the first `nbest` are written. Raises MasscliError
     unless there are as many `references`, if any, as texts.
     """
+    reference_lines = None
+    if references is not None:
+        reference_lines = ParallelLines(references, "--reference")
     # The translator reads ahead, so the source of each line is kept until its translation arrives.
     texts, sources = itertools.tee(texts)
     outputs = _outputs(model, translator, command, texts)
@@ -46,7 +47,9 @@ def write_outputs(
         for number, (translations, source) in enumerate(
             zip(outputs, sources, strict=False), 1
         ):
-            reference = _next_reference(references, number)
+            reference = None
+            if reference_lines is not None:
+                [reference] = reference_lines.take(1)
             if command.closest_to_reference is not None and reference is not None:
                 ranked = _rank_by_closeness(
                     translations, reference, command.closest_to_reference
@@ -54,11 +57,8 @@ def write_outputs(
                 translations = ranked[:nbest]
             write(show(Entry(number, source, reference, translations)))
             write_alignments(translations)
-        if references is not None and next(references, None) is not None:
-            raise MasscliError(
-                f"--reference has more lines than the input, which has {translator.report.lines}",
-                ONE_EACH,
-            )
+        if reference_lines is not None:
+            reference_lines.require_end()
 
 
 @contextmanager
@@ -124,18 +124,3 @@ def _rank_by_closeness(
     return [
         translations[place] for place in rank_by_closeness(texts, reference, metric)
     ]
-
-
-def _next_reference(references: Iterator[str] | None, line: int) -> str | None:
-    """Return the next reference, for input line number `line`, or None if there are no references.
-
-    Raises MasscliError if the references end before the input.
-    """
-    if references is None:
-        return None
-    reference = next(references, None)
-    if reference is None:
-        raise MasscliError(
-            f"--reference has {line - 1} lines, the input has more", ONE_EACH
-        )
-    return reference

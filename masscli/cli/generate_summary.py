@@ -13,7 +13,7 @@ from masscli.reporting.score_log import parse_tags
 
 if TYPE_CHECKING:
     from masscli.api.text_model import TextModel
-    from masscli.generation.translator import Report
+    from masscli.generation.translation import Report
 
 
 def summarize(

@@ -7,110 +7,28 @@ printed here.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import chain, islice
 
 import numpy as np
 
 from masscli.core.errors import MasscliError
-from masscli.core.listing import count_of
 from masscli.data.batches.batch import Ids
 from masscli.data.batches.sequences import Truncation, join_turns
 from masscli.generation.decoder import select
 from masscli.generation.hypotheses import Hypothesis, pair_with_sources
 from masscli.generation.minimum_risk import rank_by_utility
+from masscli.generation.parallel_lines import ParallelLines
 from masscli.generation.text_decoder import AlignmentHead, TextDecoder
+from masscli.generation.translation import INPUT, Report, Translation
 from masscli.text.tokenizer import Tokenizer
-from masscli.text.unknown_pieces import UnknownPieces, list_lines
+from masscli.text.unknown_pieces import UnknownPieces
 
-ONE_EACH = "it must have a line for each line of the input"
 EMPTY_HYPOTHESIS = Hypothesis((), 0.0, (), False)
 """The output of an empty line, and of a line for which the search found none."""
 NO_TRUNCATION = Truncation()
 """Sources are truncated only where the model has no positions for them."""
-INPUT = "the input"
-"""How messages and reports call the text that is translated."""
-
-
-@dataclass(frozen=True, slots=True)
-class Translation:
-    """One output for a line: a hypothesis with its text and its pieces.
-
-    Logarithms are natural ones. The output of an empty line has no pieces, and probability 1. So has an
-    output whose pieces were given no scores (see CTranslate2Decoder).
-    """
-
-    text: str
-    hypothesis: Hypothesis
-    pieces: tuple[str, ...] = ()
-    """The pieces as the vocabulary writes them, and the end symbol; empty if they were given no scores."""
-
-    @property
-    def score(self) -> float:
-        """The score that ranks outputs: the log-probability over the length (with end symbol) ** lenpen."""
-        return self.hypothesis.score
-
-    @property
-    def piece_scores(self) -> tuple[float, ...]:
-        """The log-probability of each of `pieces`, end symbol included; empty if not computed."""
-        return self.hypothesis.token_scores
-
-    @property
-    def log_probability(self) -> float:
-        """The log-probability of the whole text: the sum of `piece_scores`, 0 if these were not computed."""
-        return math.fsum(self.piece_scores)
-
-    @property
-    def confidence(self) -> float:
-        """The geometric mean of the probabilities of the pieces, between 0 and 1.
-
-        This is the sequence probability TP of Fomicheva et al. 2020 (Unsupervised Quality Estimation), as a
-        probability instead of its logarithm, and 1 over the perplexity by piece.
-        """
-        return math.exp(self.log_probability / max(1, len(self.piece_scores)))
-
-
-@dataclass(slots=True)
-class Report:
-    """Statistics and events of a translation, such as truncated lines. Lines are numbered from 1."""
-
-    lines: int = 0
-    """Number of lines that were translated or scored."""
-    tokens: int = 0
-    """Number of pieces and end symbols in the best outputs, or in the scored text."""
-    empty: list[int] = field(default_factory=list)
-    """Numbers of the lines of the input in which there is no piece, such as empty ones."""
-    truncated: list[int] = field(default_factory=list)
-    """Numbers of the lines that were truncated to what the model (or a lower limit) allows."""
-    hit_max_len: list[int] = field(default_factory=list)
-    """Numbers of the lines whose best output ended at the length limit."""
-    nothing_found: list[int] = field(default_factory=list)
-    """Numbers of the lines whose output is empty, since options and constraints left none to be found."""
-    blank: list[int] = field(default_factory=list)
-    """Numbers of the lines that are not empty, but for which the model's best output is."""
-    nats: float = 0.0
-    """Negative log-likelihood of the scored text, in nats, summed over all lines."""
-    words: int = 0
-    """Number of words of the scored text, separated by white space, plus one end symbol for each line."""
-    unknown: dict[str, UnknownPieces] = field(default_factory=dict)
-    """Unknown pieces by where they were read: INPUT, "--prefix", "--constraints" or "--score-reference"."""
-
-    def warnings(self, max_source: int) -> Iterator[str]:
-        """Yield a warning for each kind of line that was truncated, not understood, or given an empty output.
-
-        `max_source` is the most pieces of a line that the model reads.
-        """
-        if self.truncated:
-            yield f"{list_lines(self.truncated)} truncated to the {max_source} pieces the model reads"
-        for name, unknown in self.unknown.items():
-            if unknown.lines:
-                yield unknown.warning(name)
-        if self.nothing_found:
-            yield f"{list_lines(self.nothing_found)} empty, since the options left nothing to say"
-        if self.blank:
-            yield f"{list_lines(self.blank)} given an empty output by the model"
 
 
 class Translator:
@@ -162,21 +80,19 @@ class Translator:
         by tabs, which the output contains. Raises MasscliError if one of them has more or fewer lines, and
         where a line has more pieces than the model can generate.
         """
-        # Files may be longer than memory, so they are read along with the input, buffer by buffer.
-        remaining_prefixes = iter(prefixes) if prefixes is not None else None
-        remaining_constraints = iter(constraints) if constraints is not None else None
         texts_of = {"--prefix": prefixes, "--constraints": constraints}
-        asked_by = " and ".join(
-            flag for flag, given in texts_of.items() if given is not None
-        )
-        count = 0
+        files = {
+            flag: ParallelLines(texts, flag)
+            for flag, texts in texts_of.items()
+            if texts is not None
+        }
+        asked_by = " and ".join(files)
         for first, texts in self._buffers(lines):
-            count += len(texts)
             prefix_ids = self._read_prefixes(
-                remaining_prefixes, first, len(texts), target_lang
+                files.get("--prefix"), first, len(texts), target_lang
             )
             phrases = self._read_phrases(
-                remaining_constraints, first, len(texts), target_lang
+                files.get("--constraints"), first, len(texts), target_lang
             )
             ids = self._source_ids(texts, first, source_lang)
             for i, row in enumerate(ids):
@@ -198,14 +114,12 @@ class Translator:
             hypotheses_of = dict(zip(not_empty, n_best, strict=True))
             for i in range(len(texts)):
                 yield self._translations(first + i, hypotheses_of.get(i), target_lang)
-        if remaining_prefixes is not None:
+        for file in files.values():
             # A file that is longer than the input is as wrong as one that is shorter.
-            _require_end(remaining_prefixes, count, "--prefix")
-        if remaining_constraints is not None:
-            _require_end(remaining_constraints, count, "--constraints")
+            file.require_end()
 
     def _read_prefixes(
-        self, prefixes: Iterator[str] | None, first: int, count: int, target_lang: str
+        self, prefixes: ParallelLines | None, first: int, count: int, target_lang: str
     ) -> list[list[int]]:
         """Return the ids with which the outputs of the next `count` lines begin, in `target_lang`.
 
@@ -215,7 +129,7 @@ class Translator:
         if prefixes is None:
             return [[] for _ in range(count)]
         size = self.config.prefix_size
-        texts = _take_lines(prefixes, first, count, "--prefix")
+        texts = prefixes.take(count)
         # With --prefix-size a whole reference may be given as the prefix, of which only the beginning counts.
         ids = [row[:size] for row in self.tokenizer.encode_lines(texts, target_lang)]
         self._count_unknown("--prefix", first, ids)
@@ -223,7 +137,7 @@ class Translator:
 
     def _read_phrases(
         self,
-        constraints: Iterator[str] | None,
+        constraints: ParallelLines | None,
         first: int,
         count: int,
         target_lang: str,
@@ -235,8 +149,7 @@ class Translator:
         """
         if constraints is None:
             return [[] for _ in range(count)]
-        lines = _take_lines(constraints, first, count, "--constraints")
-        phrases = [self._phrases(line, target_lang) for line in lines]
+        phrases = [self._phrases(line, target_lang) for line in constraints.take(count)]
         # A line is not understood if none of its phrases has a known piece.
         joined = [list(chain.from_iterable(line_phrases)) for line_phrases in phrases]
         self._count_unknown("--constraints", first, joined)
@@ -254,13 +167,9 @@ class Translator:
         An empty source is scored like any other. Raises MasscliError where a translation is longer than the
         model can generate, and if there are not as many as lines.
         """
-        remaining = iter(references)
-        count = 0
+        reference_lines = ParallelLines(references, "--score-reference")
         for first, texts in self._buffers(lines):
-            count += len(texts)
-            reference_texts = _take_lines(
-                remaining, first, len(texts), "--score-reference"
-            )
+            reference_texts = reference_lines.take(len(texts))
             ids = self._source_ids(texts, first, source_lang)
             targets = self._encode(reference_texts, target_lang)
             self._count_unknown(
@@ -284,7 +193,7 @@ class Translator:
                 # The end symbol counts as a word, as is usual in perplexities by word.
                 self.report.words += len(reference_texts[i].split()) + 1
                 yield self._translation(reference_texts[i], hypothesis)
-        _require_end(remaining, count, "--score-reference")
+        reference_lines.require_end()
 
     def _align(
         self,
@@ -446,30 +355,3 @@ class Translator:
             self.report.tokens += len(best.ids) + 1
         if best.hit_max_len:
             self.report.hit_max_len.append(line)
-
-
-def _take_lines(
-    remaining: Iterator[str], first: int, count: int, flag: str
-) -> list[str]:
-    """Return the next `count` lines of a second file, which belong to the input from line `first` on.
-
-    Raises MasscliError if there are fewer; `flag` is the option that names the file.
-    """
-    lines = list(islice(remaining, count))
-    if len(lines) < count:
-        raise MasscliError(
-            f"{flag} has {count_of(first + len(lines) - 1, 'line')}, the input has more",
-            ONE_EACH,
-        )
-    return lines
-
-
-def _require_end(remaining: Iterator[str], count: int, flag: str) -> None:
-    """Raise MasscliError if `remaining` has another line, since the input has only `count`.
-
-    `flag` is the option that names the file of these lines.
-    """
-    if next(remaining, None) is not None:
-        raise MasscliError(
-            f"{flag} has more lines than the input, which has {count:,}", ONE_EACH
-        )

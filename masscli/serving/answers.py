@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from masscli.api.text_translation import LineTranslation, TextTranslation
-from masscli.generation.translator import Translation
+from masscli.generation.translation import Translation
 from masscli.serving.models import Direction
 from masscli.serving.requests import TranslationRequest
 

@@ -13,7 +13,7 @@ from masscli.api.text_translation import TextTranslator
 from masscli.api.writing_task import WritingTask
 from masscli.generation.config import GenerationConfig
 from masscli.generation.hypotheses import Hypothesis
-from masscli.generation.translator import Report, Translation
+from masscli.generation.translation import Report, Translation
 
 
 class Dictionary:

@@ -54,6 +54,7 @@ MODULES = (
     "masscli.objectives.masked_lm.paired_lm",
     "masscli.objectives.causal_lm.clm",
     "masscli.objectives.causal_lm.bert_lm",
+    "masscli.objectives.electra.collator",
     "masscli.objectives.electra.objective",
     "masscli.objectives.electra.corruption",
     "masscli.objectives.unilm.corruption",

@@ -14,7 +14,7 @@ from masscli.cli.generate_formats import Entry, as_fairseq, as_json, as_text
 from masscli.cli.predict import _format_predictions
 from masscli.data.storage.tables import Table
 from masscli.generation.hypotheses import Hypothesis
-from masscli.generation.translator import Translation
+from masscli.generation.translation import Translation
 from masscli.lexicon.dictionary import WordPair, dictionary_text
 from masscli.objectives.shared.evaluable_objective import Prediction
 from masscli.text.tokenizer import Tokenizer

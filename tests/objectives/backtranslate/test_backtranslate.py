@@ -29,7 +29,8 @@ from masscli.generation.config import GenerationConfig
 from masscli.generation.decoder import Decoder
 from masscli.generation.inference_copy import inference_copy
 from masscli.generation.retrieval import precision_at_1, sentence_vectors
-from masscli.generation.translator import EMPTY_HYPOTHESIS, Translation, Translator
+from masscli.generation.translation import Translation
+from masscli.generation.translator import EMPTY_HYPOTHESIS, Translator
 from masscli.models.config import ModelConfig
 from masscli.models.transformer import Transformer
 from masscli.objectives.backtranslate.monitor import BacktranslationMonitor
