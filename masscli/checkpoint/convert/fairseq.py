@@ -41,7 +41,8 @@ from masscli.checkpoint.convert.fairseq_vocabulary import (
 )
 from masscli.checkpoint.convert.folder import read_flag
 from masscli.checkpoint.convert.foreign import ForeignModel, ImportRequest, TensorTable
-from masscli.checkpoint.convert.torch_file import StoredTensor, attributes
+from masscli.checkpoint.convert.inert_objects import attributes
+from masscli.checkpoint.convert.torch_file import StoredTensor
 from masscli.core.config import ConfigError
 from masscli.core.errors import MasscliError
 from masscli.models.config import ModelConfig

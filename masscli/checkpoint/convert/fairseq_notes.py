@@ -7,7 +7,7 @@ from typing import Any
 
 from masscli.checkpoint.convert.fairseq_layout import Layout
 from masscli.checkpoint.convert.fairseq_stack import FairseqStack
-from masscli.checkpoint.convert.torch_file import attributes
+from masscli.checkpoint.convert.inert_objects import attributes
 from masscli.models.config import ModelConfig
 
 TRANSLATION_TASKS = (

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from masscli.checkpoint.convert.foreign import ImportRequest
-from masscli.checkpoint.convert.torch_file import attributes
+from masscli.checkpoint.convert.inert_objects import attributes
 from masscli.core.errors import MasscliError
 from masscli.text.corpus import read_regular_text
 

@@ -22,7 +22,7 @@ from masscli.checkpoint.convert.foreign import (
     TensorTable,
     take_with_new_rows,
 )
-from masscli.checkpoint.convert.torch_file import attributes, plain
+from masscli.checkpoint.convert.inert_objects import attributes, plain
 from masscli.core.config import ConfigError
 from masscli.core.errors import MasscliError
 from masscli.models.config import ModelConfig

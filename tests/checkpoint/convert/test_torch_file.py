@@ -20,12 +20,8 @@ import pytest
 import torch
 
 from masscli.__main__ import run
-from masscli.checkpoint.convert.torch_file import (
-    InertObject,
-    StoredTensor,
-    attributes,
-    read_torch_file,
-)
+from masscli.checkpoint.convert.inert_objects import InertObject, attributes
+from masscli.checkpoint.convert.torch_file import StoredTensor, read_torch_file
 from masscli.core.errors import MasscliError
 
 TYPES = (
