@@ -165,10 +165,12 @@ def main() -> None:
                 subprocess.run(
                     [
                         *MASSCLI,
-                        *(
-                            f"score {file('scored')} --ref {options.reference} "
-                            "--metric bleu"
-                        ).split(),
+                        "score",
+                        str(file("scored")),
+                        "--ref",
+                        str(options.reference),
+                        "--metric",
+                        "bleu",
                     ],
                     check=True,
                 )

@@ -55,14 +55,28 @@ def train(
     """Train a run until it has `updates` updates, or continue it, and return the seconds that this took."""
     begun = time.monotonic()
     launcher = (
-        f"-m torch.distributed.run --standalone --nproc-per-node {processes}".split()
+        [
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc-per-node",
+            str(processes),
+        ]
         if processes > 1
         else []
     )
-    args = (
-        f"-m masscli finetune {data} --config {recipe} --save-dir {folder} "
-        f"--max-update {updates}"
-    ).split()
+    args = [
+        "-m",
+        "masscli",
+        "finetune",
+        str(data),
+        "--config",
+        str(recipe),
+        "--save-dir",
+        str(folder),
+        "--max-update",
+        str(updates),
+    ]
     result = subprocess.run(
         [sys.executable, *launcher, *args], capture_output=True, text=True
     )
