@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 Pair = tuple[str, str]
 Ranks = Mapping[Pair, int]
 """The rank of each pair of neighboring parts that has a merge; the merge of rank 0 was learned first."""
+
+
+Candidate = tuple[float, int, str, str]
+"""A pair of neighbors that has a merge: its rank, the number of the first part, and both parts."""
 
 
 def first_ranks(merges: Sequence[Pair]) -> dict[Pair, int]:
@@ -44,19 +48,24 @@ def merge_in_word(parts: Sequence[str], pair: Pair, result: str) -> list[str]:
     return merged
 
 
-class _Word:
-    """A word while its letters are merged: its parts, and the pairs of neighbors that have a merge."""
+class MergedWord:
+    """A word while its letters are merged: its parts, and the pairs of neighbors that have a merge.
 
-    def __init__(self, letters: Sequence[str], ranks: Ranks) -> None:
+    `rank` returns the rank of the merge of two parts, or None if there is none.
+    """
+
+    def __init__(
+        self, letters: Sequence[str], rank: Callable[[Pair], float | None]
+    ) -> None:
         self._parts = list(letters)
-        self._ranks = ranks
+        self._rank = rank
         end = len(self._parts)
         # The neighbors of each remaining part; a part that was merged into the previous one is empty.
         self._following = list(range(1, end + 1))
         self._preceding = list(range(-1, end - 1))
-        self.candidates: list[tuple[int, int, str, str]] = []
-        """A heap of the pairs that have a merge: its rank, the number of the first part, and both parts. A
-        pair stays there when one of the two has been merged with its other neighbor."""
+        self.candidates: list[Candidate] = []
+        """A heap of the pairs that have a merge. A pair stays there when one of the two has been merged with
+        its other neighbor."""
         for left in range(end - 1):
             self._add_candidate(left)
 
@@ -89,8 +98,9 @@ class _Word:
         if left < 0 or self._following[left] == len(self._parts):
             return
         pair = (self._parts[left], self._parts[self._following[left]])
-        if pair in self._ranks:
-            heapq.heappush(self.candidates, (self._ranks[pair], left, *pair))
+        rank = self._rank(pair)
+        if rank is not None:
+            heapq.heappush(self.candidates, (rank, left, *pair))
 
     def remaining_parts(self) -> list[str]:
         """Return the parts of the word."""
@@ -107,7 +117,7 @@ def merge_pairs(
     tokenizers, but with `together` after all equal pairs, as in subword-nmt. A heap keeps long words fast: n
     letters take O(n log n) steps.
     """
-    word = _Word(letters, ranks)
+    word = MergedWord(letters, ranks.get)
     merged: list[int] = []
     while word.candidates:
         rank, left, first, second = heapq.heappop(word.candidates)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 from collections import Counter
 from pathlib import Path
 
@@ -103,6 +104,19 @@ def test_a_merge_is_left_out_with_its_probability() -> None:
     assert {key: count / 20_000 for key, count in counts.items()} == pytest.approx(
         expected, abs=0.01
     )
+
+
+def test_long_words_need_little_memory(tokenizer: Tokenizer) -> None:
+    """As in texts without spaces."""
+    word = "".join(random.Random(3).choices("lowernstidgüb", k=16_000))
+    ids = np.array(tokenizer.encode(word, "en"), np.int64)
+    segment = tokenizer.bpe_dropout(0.9, len(word))
+    tracemalloc.start()
+    split = segment(ids, np.random.default_rng(0)).tolist()
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 30_000_000
+    assert tokenizer.decode(split, "en") == word and split != ids.tolist()
 
 
 def test_ids_are_unchanged_if_they_would_become_too_long(tokenizer: Tokenizer) -> None:
