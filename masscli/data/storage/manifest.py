@@ -16,6 +16,7 @@ from masscli.core.config import ConfigError, config, from_dict, to_dict
 from masscli.core.errors import MasscliError
 from masscli.core.folder_kinds import PART_FILE, PART_HINT
 from masscli.core.json_text import parse_json
+from masscli.core.listing import list_some
 from masscli.core.sealed_json import SealError, seal, unseal
 from masscli.data.storage.shards import DTYPES_OF_KIND
 from masscli.text.corpus import read_regular_text
@@ -24,6 +25,8 @@ FORMAT = 3
 """The version of the manifest's format. Version 2 had no checksum of the manifest."""
 MANIFEST_FILE = "manifest.json"
 PARTIAL_FOLDER = ".partial"
+LISTED_FOLDERS = 8
+"""How many data folders in a folder an error names."""
 """The name of the folder inside a data folder that holds the files of an unfinished run."""
 _HINT = "run masscli preprocess again, with --overwrite"
 
@@ -333,4 +336,8 @@ def _missing_hint(folder: Path) -> str:
         return PART_HINT
     if (folder / PARTIAL_FOLDER).is_dir():
         return "masscli preprocess has not finished there; run the same command again to resume it"
+    # Such as data-bin, the default, where data-bin/m30k was made.
+    inside = sorted(str(path.parent) for path in folder.glob(f"*/{MANIFEST_FILE}"))
+    if inside:
+        return f"it is a folder of data folders: name one of {list_some(inside, LISTED_FOLDERS)}"
     return f"it has no {MANIFEST_FILE}; give the --destdir of masscli preprocess"

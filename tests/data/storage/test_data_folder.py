@@ -52,6 +52,14 @@ def test_folders_that_are_not_data_folders_are_refused(tmp_path: Path) -> None:
         message(tmp_path)[1]
         == "it has no manifest.json; give the --destdir of masscli preprocess"
     )
+    for name in ("m30k", "novels", "other"):
+        (tmp_path / name).mkdir()
+    for name in ("m30k", "novels"):
+        (tmp_path / name / "manifest.json").touch()
+    inside = f"{tmp_path / 'm30k'}, {tmp_path / 'novels'}"
+    assert (
+        message(tmp_path)[1] == f"it is a folder of data folders: name one of {inside}"
+    )
     (tmp_path / ".partial").mkdir()
     assert (
         message(tmp_path)[1]
