@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from masscli.__main__ import run
 from masscli.cli.app import dispatch
 from masscli.core.errors import MasscliError
+
+
+def succeed(command: str | Sequence[object]) -> None:
+    """Run a command, given as a list of words or as text without quotes; it has to succeed."""
+    words = command.split() if isinstance(command, str) else map(str, command)
+    assert dispatch([*words]) == 0
 
 
 def run_command(

@@ -7,8 +7,8 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
-from masscli.cli.app import dispatch
 from masscli.data.prepare.config import PreprocessConfig
+from tests.commands import succeed
 
 WORDS = [consonant + vowel for consonant in "bdfgk" for vowel in "aeiou"]
 REST = [
@@ -111,7 +111,7 @@ def finetune(
     command = (
         f"finetune {folder}/data --save-dir {run_folder} --max-update {updates}".split()
     )
-    assert dispatch([*command, *options]) == 0
+    succeed([*command, *options])
     events = [
         json.loads(line) for line in (run_folder / "log.jsonl").read_text().splitlines()
     ]

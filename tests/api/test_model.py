@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 import masscli
-from masscli.cli.app import dispatch
 from masscli.core.errors import MasscliError
+from tests.commands import succeed
 from tests.toy import WORDS as RING
 from tests.toy import recipe, sentences
 from tests.toy_tasks import ENCODER, finetune
@@ -37,7 +37,7 @@ def ende(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def command(capsys: pytest.CaptureFixture[str], *args: str) -> str:
     capsys.readouterr()
-    assert dispatch([*args, "--precision", "fp32"]) == 0
+    succeed([*args, "--precision", "fp32"])
     return capsys.readouterr().out
 
 

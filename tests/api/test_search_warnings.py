@@ -8,11 +8,11 @@ from typing import Any, cast
 
 import pytest
 
-from masscli.__main__ import run
 from masscli.api.text_model import TextModel
 from masscli.api.writing_task import WritingTask
 from masscli.checkpoint import saving
 from masscli.generation.config import GenerationConfig
+from tests.commands import succeed
 from tests.translators import random_translator
 
 pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
@@ -57,5 +57,5 @@ def test_the_search_that_was_imported_counts(
     (tmp_path / "in").write_text("ba be\n")
     for options, beam in (([], 1), (["--beam", "3"], 3)):
         command = ["generate", str(path), "-i", str(tmp_path / "in"), *options]
-        assert run(command) == 0
+        succeed(command)
         assert f"warning: beam {beam}\n" in capsys.readouterr().err

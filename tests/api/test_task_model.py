@@ -25,7 +25,7 @@ from masscli.objectives.registry import objective_class
 from masscli.objectives.shared.table_options import TableOptions
 from masscli.text.tokenizer import Tokenizer
 from masscli.text.unknown_pieces import UnknownPieces
-from tests.commands import predict, refused
+from tests.commands import predict, refused, succeed
 from tests.toy_tasks import ENCODER, TINY, finetune
 
 pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
@@ -81,12 +81,7 @@ dataset = "conll"
 objective = {{ name = "tag" }}
 """
     (tmp_path / "r.toml").write_text(toml)
-    assert (
-        dispatch(
-            [*f"finetune --config {tmp_path}/r.toml --max-update 6".split(), *ENCODER]
-        )
-        == 0
-    )
+    succeed([*f"finetune --config {tmp_path}/r.toml --max-update 6".split(), *ENCODER])
     metrics = Checkpoint.open(tmp_path / "run").metrics
     assert {
         "sentiment.accuracy",

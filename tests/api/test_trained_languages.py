@@ -15,6 +15,7 @@ from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.core.config import config
 from masscli.objectives.input_kinds import TABLE, InputKind
 from masscli.objectives.registry import ObjectiveConfig
+from tests.commands import succeed
 from tests.toy import recipe
 
 pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
@@ -71,7 +72,7 @@ def test_mine_names_empty_lines(
     (tmp_path / "some").write_text("ba be\n\n  \n")
     (tmp_path / "all").write_text("bi bo\n")
     sides = ["-i", str(tmp_path / "some"), "-j", str(tmp_path / "all")]
-    assert run(["mine", str(english), *sides, "-s", "en", "-t", "en"]) == 0
+    succeed(["mine", str(english), *sides, "-s", "en", "-t", "en"])
     message = f"warning: {tmp_path / 'some'}: lines 2, 3 were empty, and cannot be in a pair\n"
     assert message in capsys.readouterr().err
 
@@ -129,6 +130,6 @@ def test_languages_that_a_model_does_not_tell_apart_are_named(
         folder = tmp_path / languages
         list(masscli.pretrain(recipe(toy, folder, *changes, streams=streams)))
         capsys.readouterr()
-        assert run(["generate", str(folder), "-i", str(text), "-t", "de"]) == 0
+        succeed(["generate", str(folder), "-i", str(text), "-t", "de"])
         said = "the model does not tell languages apart" in capsys.readouterr().err
         assert said == (languages == "none")

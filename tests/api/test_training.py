@@ -17,12 +17,12 @@ from masscli.api.training import open_run
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.checkpoint.run_state import RunState
 from masscli.checkpoint.saving import save_new_run
-from masscli.cli.app import dispatch
 from masscli.core import memory
 from masscli.core.errors import MasscliError
 from masscli.models.config import ModelConfig
 from masscli.training.setup.compose import compose
 from masscli.training.setup.request import TrainRequest
+from tests.commands import succeed
 
 pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
 
@@ -66,7 +66,7 @@ def test_a_run_from_python_equals_that_of_the_command(
     for key, value in {**SMALL, **TRAIN}.items():
         flags += [f"--{key.replace('_', '-')}", str(value)]
     command = ["--objective", "mass", "--save-dir", str(tmp_path / "command")]
-    assert dispatch(["pretrain", str(toy), *command, *flags]) == 0
+    succeed(["pretrain", str(toy), *command, *flags])
     mine, theirs = (Checkpoint.open(tmp_path / name) for name in ("python", "command"))
     assert mine.checksums["model.safetensors"] == theirs.checksums["model.safetensors"]
     names = ["log.jsonl", "recipe.toml"]
@@ -99,7 +99,7 @@ def test_only_the_command_tunes_the_heap(
     )
     list(masscli.pretrain(recipe))
     assert opened == []
-    assert dispatch(["pretrain", "--config", str(tmp_path / "python/recipe.toml")]) == 0
+    succeed(["pretrain", "--config", str(tmp_path / "python/recipe.toml")])
     assert opened == [None]
 
 

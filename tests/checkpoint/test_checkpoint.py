@@ -37,6 +37,7 @@ from masscli.training.config import CheckpointConfig
 from masscli.training.kept_checkpoints import KeptCheckpoints
 from masscli.training.recipe import Recipe, StreamConfig
 from masscli.training.setup.build import build
+from tests.commands import succeed
 from tests.toy import make_data, recipe
 from tests.training.test_trainer import MASS, PAIRS, at, last, same_run, train
 
@@ -291,7 +292,7 @@ def test_a_checkpoint_or_run_that_is_given_twice_is_named(
 ) -> None:
     checkpoint = (run / "checkpoints" / "last").resolve()
     twice = [str(run), str(checkpoint)]
-    assert masscli(["average", *twice, "-o", str(tmp_path / "mean")]) == 0
+    succeed(["average", *twice, "-o", str(tmp_path / "mean")])
     message = f"warning: {checkpoint}: is given twice, and so counts twice in the mean"
     assert message in capsys.readouterr().err.splitlines()
     masscli(["report", str(run), f"{run}/."])
@@ -897,26 +898,21 @@ def test_half_a_model_is_completed(
         ("encoder", "decoder") if objective == "mlm" else ("decoder", "encoder")
     )
     size = ["--dim", "16", "--heads", "2", f"--{present}-layers", "1"]
-    assert (
-        masscli(
-            [
-                "pretrain",
-                *common,
-                "--objective",
-                objective,
-                *size,
-                "--save-dir",
-                str(half),
-            ]
-        )
-        == 0
+    succeed(
+        [
+            "pretrain",
+            *common,
+            "--objective",
+            objective,
+            *size,
+            "--save-dir",
+            str(half),
+        ]
     )
     more = (
         f"--task translate -s en -t de --init-from {half} --{lacking}-layers 2".split()
     )
-    assert (
-        masscli(["finetune", *common, *more, "--save-dir", str(tmp_path / "run")]) == 0
-    )
+    succeed(["finetune", *common, *more, "--save-dir", str(tmp_path / "run")])
     [new] = [
         line
         for line in capsys.readouterr().err.split("\n")
@@ -1136,7 +1132,7 @@ def test_a_hint_is_for_the_command_that_gives_it(
 def test_inspect_describes_a_checkpoint(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert masscli(["inspect", str(run)]) == 0
+    succeed(["inspect", str(run)])
     shown = capsys.readouterr().out
     found = Checkpoint.open(run)
     count = sum(t.numel() for t in found.weights().values())

@@ -15,6 +15,7 @@ from masscli.data.storage.data_folder import DataFolder
 from masscli.text.tokenizer import Tokenizer
 from masscli.training.events import Evaluated
 from masscli.training.setup.build import build
+from tests.commands import succeed
 from tests.toy import composed, recipe
 from tests.training.test_trainer import train
 
@@ -90,17 +91,14 @@ def test_additional_positions_repeat_the_learned_ones(
         f"finetune {toy} --task translate -s en -t de "
         f"--init-from {tmp_path}/old --max-update 1"
     ).split()
-    assert (
-        masscli(
-            [
-                *args,
-                *(
-                    "--max-positions 50 --max-source-positions 49 "
-                    f"--save-dir {tmp_path}/new"
-                ).split(),
-            ]
-        )
-        == 0
+    succeed(
+        [
+            *args,
+            *(
+                "--max-positions 50 --max-source-positions 49 "
+                f"--save-dir {tmp_path}/new"
+            ).split(),
+        ]
     )
     fewer = [*args, "--max-positions", "10", "--save-dir", str(tmp_path / "fewer")]
     assert masscli(fewer) == 2

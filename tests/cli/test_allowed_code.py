@@ -16,6 +16,7 @@ from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.checkpoint.state_file import read_state_file, write_state_file
 from masscli.cli.app import build_command
 from masscli.core.files import sha256_of
+from tests.commands import succeed
 from tests.toy import recipe
 from tests.training.test_trainer import train
 
@@ -133,7 +134,7 @@ def test_modules_that_the_command_line_names_are_imported(
     command: str, place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     name = plant(place, f"trusted_{command}")
-    assert run([*COMMANDS[command], f"--allow-code={name}"]) == 0
+    succeed([*COMMANDS[command], f"--allow-code={name}"])
     assert (place / "trace").exists()
 
 

@@ -38,7 +38,7 @@ from masscli.objectives.stream_selection import StreamSelection
 from masscli.training.recipe import Recipe
 from masscli.training.setup.request import TrainRequest
 from masscli.version import __version__
-from tests.commands import refusal
+from tests.commands import refusal, succeed
 
 Seen = list[Any]
 PRETRAIN_HELP = "hint: masscli pretrain --help"
@@ -89,7 +89,7 @@ def test_help_lists_every_command_and_imports_none(
             sys.modules, module_of(name), None
         )  # importing it now fails
     for args in (["--help"], []):
-        assert run(args) == 0
+        succeed(args)
         out = capsys.readouterr().out
         for name, summary in COMMANDS.items():
             assert f"\n  {name.ljust(max(map(len, COMMANDS)))}  {summary}\n" in out
@@ -115,7 +115,7 @@ def test_help_fits_a_terminal_of_80_columns(
     args: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    assert run([*args, "--help"]) == 0
+    succeed([*args, "--help"])
     out, err = capsys.readouterr()
     page, _, examples = out.partition("\nExamples:\n")
     assert max(map(len, page.splitlines())) <= 80
@@ -125,7 +125,7 @@ def test_help_fits_a_terminal_of_80_columns(
 def test_help_has_a_panel_for_each_section(
     capsys: pytest.CaptureFixture[str], requests: Seen
 ) -> None:
-    assert run(["pretrain", "--objective", "mass", "--help"]) == 0
+    succeed(["pretrain", "--objective", "mass", "--help"])
     out = capsys.readouterr().out
     for title in (
         "Options of mass",
@@ -137,7 +137,7 @@ def test_help_has_a_panel_for_each_section(
     # Texts are wrapped at the width of the terminal.
     assert "--max-tokens INT" in out and "[default: 4096]" in " ".join(out.split())
     assert "--k FLOAT" in out
-    assert run(["pretrain", "--objective", "clm", "--help"]) == 0
+    succeed(["pretrain", "--objective", "clm", "--help"])
     assert "--k FLOAT" not in capsys.readouterr().out
 
 
@@ -145,14 +145,14 @@ def test_help_has_a_panel_for_each_section(
 def test_h_is_short_for_help(
     args: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run([*args, "-h"]) == 0
+    succeed([*args, "-h"])
     short = capsys.readouterr().out
-    assert run([*args, "--help"]) == 0
+    succeed([*args, "--help"])
     assert capsys.readouterr().out == short
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["--version"]) == 0
+    succeed(["--version"])
     assert capsys.readouterr().out == f"masscli {__version__}\n"
 
 
@@ -263,7 +263,7 @@ def test_keys_that_set_gives_two_values_are_named(
     flags = [word for setting in settings for word in ("--set", setting)]
     # The same objective twice is no contradiction.
     twice = ["--objective", "mass", "--objective=mass"]
-    assert run(["pretrain", *twice, *flags]) == 0
+    succeed(["pretrain", *twice, *flags])
     assert requests[0].recipe_options["optim"]["lr"] == "2"
     assert capsys.readouterr().err.splitlines() == [
         "warning: --objective is given 2 times, and only the last one counts: mass",
@@ -271,7 +271,7 @@ def test_keys_that_set_gives_two_values_are_named(
     ]
     # Under torchrun, the first process says it for all.
     monkeypatch.setattr(distributed, "rank", 1)
-    assert run(["pretrain", *twice, *flags]) == 0
+    succeed(["pretrain", *twice, *flags])
     assert not capsys.readouterr().err
 
 
@@ -498,11 +498,11 @@ def test_results_that_cannot_be_written_are_not_a_success() -> None:
 
 
 def test_only_what_was_given_is_in_the_request(requests: Seen) -> None:
-    assert run(["pretrain"]) == 0
-    assert run(["pretrain", "bin", "--objective=mass", "--k", "0.3", "-a", "base", "--keep-interval-updates", "2", "--no-scale-embedding",
+    succeed(["pretrain"])
+    succeed(["pretrain", "bin", "--objective=mass", "--k", "0.3", "-a", "base", "--keep-interval-updates", "2", "--no-scale-embedding",
                 "--adam-betas", "0.9,0.999", "--bf16", "--langs", "en", "-l", "de,fr", "--pairs", "en-de,de-en", "-s", "en", "-t", "de",
                 "--lang-temperature", "5", "--max-examples", "100", "--set", "stream.en.loss_weight=2", "--set", "train.max_tokens=9",
-                "--max-tokens", "8"]) == 0  # fmt: skip
+                "--max-tokens", "8"])  # fmt: skip
     empty, full = requests
     assert empty == TrainRequest()
     assert full.recipe_options == {
@@ -543,10 +543,7 @@ objective = { name = "translate" }
 def test_flags_win_over_the_file(tmp_path: Path, requests: Seen) -> None:
     path = tmp_path / "run.toml"
     path.write_text("seed = 3\n[optim]\nlr = 1e-3\nclip_norm = 2.0\n" + STREAMS)
-    assert (
-        run(f"pretrain --config {path} --lr 5e-4 --k 0.7 --label-smoothing 0.2".split())
-        == 0
-    )
+    succeed(f"pretrain --config {path} --lr 5e-4 --k 0.7 --label-smoothing 0.2")
     (request,) = requests
     assert request.recipe_options == {
         "seed": 3,
@@ -626,8 +623,8 @@ def test_a_dataclass_defines_the_options_of_a_command(
 
     take.__annotations__ = {"settings": Settings, "return": None}
     command(monkeypatch, "inspect", take)
-    assert run(["inspect"]) == 0
-    assert run(["inspect", "--width", "7", "--no-quick"]) == 0
+    succeed(["inspect"])
+    succeed(["inspect", "--width", "7", "--no-quick"])
     assert seen == [Settings(), Settings(width=7, quick=False)]
     assert refusal(capsys, "inspect", "--width", "wide") == [
         "error: --width: expected int, got 'wide'",
@@ -663,7 +660,7 @@ def test_settings_are_shown_checked_and_compared(
         "error: recipes/wrong.toml: optim.lrr: unknown key, did you mean 'lr'?",
         "error: recipes/wrong.toml: optim.lr: expected float, got 'high'",
     ]
-    assert run(["recipe", "show", "recipes/first.toml"]) == 0
+    succeed(["recipe", "show", "recipes/first.toml"])
     shown = capsys.readouterr().out.splitlines()
     assert (
         "lr = 0.001" in shown and "seed = 1  # default" in shown and "k = 0.3" in shown
@@ -671,14 +668,14 @@ def test_settings_are_shown_checked_and_compared(
     assert "dim = 512  # default" in shown  # what base stands for
     assert {'arch = "base"', 'dataset = "en"', 'name = "mass"'} < set(shown)
     (recipes / "shown.toml").write_text("\n".join(shown))
-    assert run(["recipe", "diff", "recipes/first.toml", "shown.toml"]) == 0
+    succeed(["recipe", "diff", "recipes/first.toml", "shown.toml"])
     assert capsys.readouterr().out == ""
     # A file with all settings in it, as a run has one, shows the same defaults.
-    assert run(["recipe", "show", "shown.toml"]) == 0
+    succeed(["recipe", "show", "shown.toml"])
     assert capsys.readouterr().out.splitlines() == shown
     (recipes / "run").mkdir()
     (recipes / "run" / "recipe.toml").write_text("[optim]\nlr = 2e-3\nclip_norm = 0\n")
-    assert run(["recipe", "diff", "recipes/more/second.toml", "run"]) == 0
+    succeed(["recipe", "diff", "recipes/more/second.toml", "run"])
     assert capsys.readouterr().out == "optim.clip_norm: 1.0 -> 0.0\n"
 
 

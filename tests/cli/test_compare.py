@@ -12,6 +12,7 @@ from sacrebleu.metrics import CHRF
 
 from masscli.__main__ import run
 from masscli.api.ensemble import Ensemble
+from tests.commands import succeed
 
 SOURCES = [f"source {number}" for number in range(40)]
 REFERENCES = [f"the reference number {number} says something" for number in range(40)]
@@ -71,14 +72,14 @@ def test_a_worse_model_is_refused(
 def test_a_better_or_equal_model_passes(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["compare", "bad", "good", "--input", "input", "--ref", "ref"]) == 0
+    succeed(["compare", "bad", "good", "--input", "input", "--ref", "ref"])
     out, err = capsys.readouterr()
     assert (
         "changed  10 (25.0%): 10 better, 0 worse by chrF" in out
         and "regressions" not in out
         and err == ""
     )
-    assert run(["compare", "good", "good", "--input", "input", "--ref", "ref"]) == 0
+    succeed(["compare", "good", "good", "--input", "input", "--ref", "ref"])
     out = capsys.readouterr().out
     assert "changed  0 (0.0%)" in out and "(p = 1.0000)" in out
 
@@ -86,7 +87,7 @@ def test_a_better_or_equal_model_passes(
 def test_without_references_the_share_of_changed_lines_counts(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["compare", "good", "bad", "--input", "input", "--worst", "2"]) == 0
+    succeed(["compare", "good", "bad", "--input", "input", "--worst", "2"])
     out = capsys.readouterr().out
     assert (
         "changed  10 (25.0%)\n" in out
@@ -113,42 +114,27 @@ def test_runs_translate_the_lines(
             f"finetune {toy} --task=translate -s en -t de --max-update=2 "
             f"--seed={number}"
         ).split()
-        assert (
-            run(
-                [
-                    *command,
-                    *sizes,
-                    "--precision=fp32",
-                    "--save-dir",
-                    str(tmp_path / number),
-                ]
-            )
-            == 0
+        succeed(
+            [
+                *command,
+                *sizes,
+                "--precision=fp32",
+                "--save-dir",
+                str(tmp_path / number),
+            ]
         )
     first, second = str(tmp_path / "1"), str(tmp_path / "2")
     lines = str(toy.parent / "valid.en")
     capsys.readouterr()
     # Compared with itself nothing changes, and with its own outputs in a file neither.
     options = ["--input", lines, "--beam=2", "--precision=fp32"]
-    assert run(["compare", first, first, *options]) == 0
+    succeed(["compare", first, first, *options])
     assert "changed  0 (0.0%)" in capsys.readouterr().out
     output = str(tmp_path / "output")
-    assert (
-        run(
-            [
-                "generate",
-                first,
-                "--beam=2",
-                "--precision=fp32",
-                "--input",
-                lines,
-                "--output",
-                output,
-            ]
-        )
-        == 0
+    succeed(
+        f"generate {first} --beam=2 --precision=fp32 --input {lines} --output {output}"
     )
-    assert run(["compare", first, output, *options]) == 0
+    succeed(["compare", first, output, *options])
     out = capsys.readouterr().out
     assert "changed  0 (0.0%)" in out and "sentences/s" in out
     assert run(["compare", first, second, *options, "--max-changed=0"]) == 3
@@ -195,7 +181,7 @@ def test_json_lines_are_compared_by_their_best_texts(
     for name in ("x.jsonl", "without-suffix"):
         (place / name).write_text("".join(rows), encoding="utf-8")
         args = ["good", name, "--input", "input", "--format=json"]
-        assert run(["compare", *args]) == 0
+        succeed(["compare", *args])
         assert json.loads(capsys.readouterr().out)["changed"] == 0
     (place / "y.jsonl").write_text('{"a": 1}\n' * len(GOOD), encoding="utf-8")
     assert run(["compare", "good", "y.jsonl", "--input", "input"]) == 2
@@ -210,7 +196,7 @@ def test_options_of_models_have_no_effect_on_files(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     args = ["good", "bad", "--input", "input", "--beam=2", "-s", "en"]
-    assert run(["compare", *args]) == 0
+    succeed(["compare", *args])
     err = capsys.readouterr().err
     assert "warning: --beam has no effect: OLD and NEW are files of outputs" in err
     assert "warning: --source-lang has no effect" in err
@@ -227,7 +213,7 @@ def test_an_imported_model_is_compared_with_its_own_search(
     command = ["finetune", str(toy), "--task=translate", "-s", "en", "-t", "de"]
     sizes = ["--dim=16", "--ffn-dim=32", "--heads=2", "--num-workers=0"]
     small = [*sizes, "--encoder-layers=1", "--decoder-layers=1", "--precision=fp32"]
-    assert run([*command, *small, "--max-update=2", "--save-dir", str(run_folder)]) == 0
+    succeed([*command, *small, "--max-update=2", "--save-dir", str(run_folder)])
     # The checkpoint is opened as if an import had stored the other program's search.
     open_ensemble = Ensemble.open
 
@@ -240,8 +226,8 @@ def test_an_imported_model_is_compared_with_its_own_search(
     monkeypatch.setattr(Ensemble, "open", open_imported)
     output = str(tmp_path / "output")
     options = ["--input", lines, "--precision=fp32"]
-    assert run(["generate", str(run_folder), *options, "--output", output]) == 0
-    assert run(["compare", str(run_folder), output, *options]) == 0
+    succeed(["generate", str(run_folder), *options, "--output", output])
+    succeed(["compare", str(run_folder), output, *options])
     assert "changed  0 (0.0%)" in capsys.readouterr().out
-    assert run(["compare", str(run_folder), output, *options, "--max-len-b=6"]) == 0
+    succeed(["compare", str(run_folder), output, *options, "--max-len-b=6"])
     assert "changed  0 (0.0%)" not in capsys.readouterr().out

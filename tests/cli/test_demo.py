@@ -8,6 +8,7 @@ import pytest
 
 from masscli.__main__ import run
 from masscli.text.demo import LANGUAGES, draw_sentences, write
+from tests.commands import succeed
 
 SIZES = {"train": 100, "valid": 100, "test": 200}
 MONO = 3500
@@ -95,8 +96,8 @@ def test_the_command_writes_and_may_be_repeated(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     target = tmp_path / "a" / "b"
-    assert run(["demo", str(target)]) == 0
-    assert run(["demo", str(target)]) == 0
+    succeed(["demo", str(target)])
+    succeed(["demo", str(target)])
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines() == [f"{target}: {', '.join([*PARTS, *MONOS])}"] * 2

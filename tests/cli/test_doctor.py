@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from masscli.__main__ import run
 from masscli.reporting import environment
 from masscli.version import __version__
+from tests.commands import succeed
 
 
 def test_the_report_names_versions_device_memory_and_disk(
@@ -19,7 +19,7 @@ def test_the_report_names_versions_device_memory_and_disk(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.setenv("HF_TOKEN", "very secret")
-    assert run(["doctor", "--json"]) == 0
+    succeed(["doctor", "--json"])
     out, err = capsys.readouterr()
     report = json.loads(out)
     assert (report["masscli"], err) == (__version__, "")
@@ -30,7 +30,7 @@ def test_the_report_names_versions_device_memory_and_disk(
     assert set(report["device"]["gflops"]) == {"float32", "bfloat16"}
     assert report["environment"]["CUDA_VISIBLE_DEVICES"] == ""
     assert "very secret" not in out
-    assert run(["doctor"]) == 0
+    succeed(["doctor"])
     text = capsys.readouterr().out
     assert (
         f"masscli      {__version__}\n" in text
@@ -48,7 +48,7 @@ def test_a_missing_extra_says_how_to_install_it(
         "pytest; extra == 'dev'",
     ]
     monkeypatch.setattr(environment.metadata, "requires", lambda name: lines)
-    assert run(["doctor"]) == 0
+    succeed(["doctor"])
     out = capsys.readouterr().out
     assert "extra magic  no wonders (pip install 'masscli[magic]')\n" in out
     assert "extra dev" not in out

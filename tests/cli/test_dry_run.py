@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from masscli.__main__ import run
+from tests.commands import succeed
 
 SMALL = "--dim 16 --ffn-dim 32 --heads 2 --precision=fp32 --num-workers=0".split()
 
@@ -33,7 +34,7 @@ def test_nothing_is_written_and_the_first_batch_is_shown(
         *f"finetune {toy} --task translate -s en -t de --max-update 3".split(),
         *SMALL,
     ]
-    assert run([*command, "--dry-run"]) == 0
+    succeed([*command, "--dry-run"])
     out, err = capsys.readouterr()
     assert out == "" and disk(toy) == before and disk(tmp_path) == {}
     assert "stream translate-en-de: 240 training examples" in err
@@ -50,9 +51,9 @@ def test_the_number_of_updates_is_shown_if_nobody_asked_for_it(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     command = ["pretrain", str(toy), "--objective", "mass", *SMALL, "--dry-run"]
-    assert run(command) == 0
+    succeed(command)
     assert "20,000 updates (--max-update)" in capsys.readouterr().err
-    assert run([*command, "--max-epoch", "1"]) == 0
+    succeed([*command, "--max-epoch", "1"])
     assert "--max-update" not in capsys.readouterr().err
 
 
@@ -70,7 +71,7 @@ def test_the_loss_is_that_of_the_first_update(
     ]
 
     def losses(flag: list[str], update: int) -> str:
-        assert run([*command, *flag]) == 0
+        succeed([*command, *flag])
         lines = [
             line
             for line in capsys.readouterr().err.splitlines()
@@ -86,7 +87,7 @@ def test_the_loss_is_that_of_the_first_update(
     tried = losses([*longer, "--dry-run"], 3)
     assert disk(tmp_path) == before
     assert tried == losses(longer, 3)
-    assert run([*command, *longer, "--dry-run"]) == 0
+    succeed([*command, *longer, "--dry-run"])
     assert "update 4" not in capsys.readouterr().err
 
 
@@ -122,7 +123,7 @@ def test_the_memory_is_that_of_the_optimizer(
     ]
     shown = {}
     for optimizer in ("adamw", "adafactor"):
-        assert run([*command, "--optimizer", optimizer]) == 0
+        succeed([*command, "--optimizer", optimizer])
         lines = capsys.readouterr().err.splitlines()
         sizes = re.search(
             r"weights (\d+) MiB, gradients (\d+) MiB, optimizer (\d+) MiB",

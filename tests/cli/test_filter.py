@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from masscli.__main__ import run
+from tests.commands import succeed
 from tests.toy import WORDS, sentences
 
 SMALL = (
@@ -66,7 +67,7 @@ def test_each_rule_drops_what_it_should(
         "target in the wrong language": (good[6][0], good[7][0]),
     }
     write(place, [*good[:30], *bad.values(), *good[30:]])
-    assert run([*COMMAND, "--min-len=2", "--max-len=40", "--scores", "scores.tsv"]) == 0
+    succeed([*COMMAND, "--min-len=2", "--max-len=40", "--scores", "scores.tsv"])
     out, err = capsys.readouterr()
     assert out == ""
     assert (
@@ -89,9 +90,9 @@ def test_languages_are_judged_by_clean_text(
     # Most of the source side is in the wrong language, so that it cannot show what English looks like.
     write(place, [(target, target + " x") for _, target in good[:15]] + good[15:])
     (place / "en.txt").write_text("".join(f"{source}\n" for source, _ in good))
-    assert run([*COMMAND, "--clean", "en=en.txt"]) == 0
+    succeed([*COMMAND, "--clean", "en=en.txt"])
     assert read(place / "clean.en") == [source for source, _ in good[15:]]
-    assert run([*COMMAND, "--no-filter-lang"]) == 0
+    succeed([*COMMAND, "--no-filter-lang"])
     assert len(read(place / "clean.en")) == 20
 
 
@@ -111,9 +112,9 @@ def test_a_third_language_is_recognized_by_its_text(
     (place / "cs.txt").write_text(
         "".join(f"{line}\n" for line in third[20:]), encoding="utf-8"
     )
-    assert run(COMMAND) == 0
+    succeed(COMMAND)
     assert len(read(place / "clean.de")) == 40
-    assert run([*COMMAND, "--other-lang", "cs=cs.txt"]) == 0
+    succeed([*COMMAND, "--other-lang", "cs=cs.txt"])
     assert read(place / "clean.de") == [target for _, target in good[5:]]
     assert "target in the wrong language" in capsys.readouterr().err
     for wrong, message in (
@@ -133,7 +134,7 @@ def test_scores_are_dual_cross_entropies(
         *SMALL,
         "--max-positions=32",
     ]
-    assert run([*train, "--precision=fp32", "--save-dir=both"]) == 0
+    succeed([*train, "--precision=fp32", "--save-dir=both"])
     walks = sentences(12, seed=5)
     pairs = [(text("en", walk), text("de", walk)) for walk in walks]
     # A line for which the models have no positions gets no score.
@@ -145,7 +146,7 @@ def test_scores_are_dual_cross_entropies(
         "--precision=fp32",
         "--scores=scores.tsv",
     ]
-    assert run([*COMMAND, *options, "--keep-best=0.5"]) == 0
+    succeed([*COMMAND, *options, "--keep-best=0.5"])
     rows = [row.split("\t") for row in read(place / "scores.tsv")[1:]]
     assert rows[-1][1:] == ["too long for the models", "", "", ""]
     # The same lines, scored by `generate --score-reference`: the mean log-probability of a piece.
@@ -166,9 +167,7 @@ def test_scores_are_dual_cross_entropies(
             f"fit.{first}",
             "--precision=fp32",
         ]
-        assert (
-            run([*score, "--score-reference", f"fit.{second}", "--output", "out"]) == 0
-        )
+        succeed([*score, "--score-reference", f"fit.{second}", "--output", "out"])
         entropies.append([-float(line) for line in read(place / "out")])
     expected = []
     for row, forward, backward in zip(rows, *entropies, strict=False):
@@ -181,11 +180,11 @@ def test_scores_are_dual_cross_entropies(
     best = sorted(range(12), key=lambda number: -expected[number])[:6]
     assert read(place / "clean.en") == [pairs[number][0] for number in sorted(best)]
     assert "not understood" not in capsys.readouterr().err
-    assert run([*COMMAND, *options, f"--min-score={sorted(expected)[-3] - 1e-7}"]) == 0
+    succeed([*COMMAND, *options, f"--min-score={sorted(expected)[-3] - 1e-7}"])
     assert len(read(place / "clean.de")) == 3
     # A pair of which the model knows nothing in one language has a score all the same, and is named.
     write(place, [*pairs[:2], ("\u4e16\u754c \u4e16\u754c", pairs[2][1])])
-    assert run([*COMMAND, *options]) == 0
+    succeed([*COMMAND, *options])
     err = capsys.readouterr().err
     assert (
         "warning: both: line 3 was not understood: in noisy.en no piece of it is known\n"
@@ -200,10 +199,10 @@ def test_a_model_of_one_direction_is_not_trusted_with_both(
 ) -> None:
     """Without --backward, --forward scores the source, too, which this model never learned to write."""
     train = ["finetune", str(toy), "--task=translate", "-s", "en", "-t", "de"]
-    assert run([*train, "--max-update=1", *SMALL, "--save-dir=ende"]) == 0
+    succeed([*train, "--max-update=1", *SMALL, "--save-dir=ende"])
     write(place, [("ba be", "abx ebx")])
     capsys.readouterr()
-    assert run([*COMMAND, "--no-filter-lang", "--forward=ende"]) == 0
+    succeed([*COMMAND, "--no-filter-lang", "--forward=ende"])
     messages = capsys.readouterr().err.splitlines()
     assert [line for line in messages if "trained for" in line] == [
         "warning: --backward: trained for en-de, not for de-en"
@@ -259,7 +258,7 @@ def test_options_of_models_have_no_effect_without_one(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write(place, long_pairs(30))
-    assert run([*COMMAND, "--device=cpu", "--max-tokens=100"]) == 0
+    succeed([*COMMAND, "--device=cpu", "--max-tokens=100"])
     err = capsys.readouterr().err
     for option in ("--device", "--batch-tokens"):
         assert f"warning: {option} has no effect: no model scores the pairs" in err
@@ -282,7 +281,7 @@ def test_a_result_without_any_pair_is_reported(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write(place, [("the same", "the same")] * 3)
-    assert run(COMMAND) == 0
+    succeed(COMMAND)
     err = capsys.readouterr().err
     assert "warning: no pair is kept, and clean.en and clean.de are empty\n" in err
     assert read(place / "clean.en") == []

@@ -13,6 +13,7 @@ import pytest
 import masscli
 from masscli.__main__ import run as masscli_run
 from masscli.cli.app import dispatch
+from tests.commands import succeed
 from tests.preloaded import Preloaded
 from tests.toy import recipe
 
@@ -37,7 +38,7 @@ def test_a_pipe_is_answered_line_by_line(
     (tmp_path / "in").write_text("".join(f"{line}\n" for line in lines))
     options = [str(run_folder), "--beam", "3", "--nbest", "2", "--precision", "fp32"]
     capsys.readouterr()
-    assert dispatch(["generate", *options, "--input", str(tmp_path / "in")]) == 0
+    succeed(["generate", *options, "--input", str(tmp_path / "in")])
     expected = capsys.readouterr().out.splitlines()
     process = subprocess.Popen(
         [str(preloaded.program), "interactive", *options], text=True, encoding="utf-8",
@@ -145,7 +146,7 @@ def answers(
     with open(place / "in", encoding="utf-8") as typed:
         monkeypatch.setattr(sys, "stdin", typed)
         capsys.readouterr()
-        assert masscli_run(["interactive", *arguments, "--precision", "fp32"]) == 0
+        succeed(["interactive", *arguments, "--precision", "fp32"])
     printed = capsys.readouterr()
     return printed.out.splitlines(), printed.err
 

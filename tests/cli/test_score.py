@@ -22,6 +22,7 @@ from masscli.core.config import ConfigError
 from masscli.metrics import METRICS, bleu, compare, score, score_lines
 from masscli.metrics.config import ScoreConfig
 from masscli.metrics.rouge import common_subsequence_length
+from tests.commands import succeed
 
 TEXT = 'Der Hund läuft, die Katze schläft. Ein Mann (mit Hut) sagt: "Nein!" z.B. 3,5 km/h saftig-grünes Gras don\'t'
 WORDS = TEXT.split()
@@ -98,18 +99,15 @@ def test_numbers_and_signatures_are_those_of_sacrebleu(
     ours: list[str],
     theirs: list[str],
 ) -> None:
-    assert (
-        run(
-            [
-                "score",
-                "hyp",
-                *[arg for name in references for arg in ("--ref", name)],
-                *ours,
-                "--format",
-                "json",
-            ]
-        )
-        == 0
+    succeed(
+        [
+            "score",
+            "hyp",
+            *[arg for name in references for arg in ("--ref", name)],
+            *ours,
+            "--format",
+            "json",
+        ]
     )
     found = json.loads(capsys.readouterr().out)
     expected = sacrebleu_cli(files, *references, "-i", "hyp", *theirs)
@@ -196,7 +194,7 @@ def test_multi_bleu_is_not_smoothed() -> None:
 def test_training_reports_the_same_score_as_the_command(
     files: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["score", "hyp", "--ref", "ref"]) == 0
+    succeed(["score", "hyp", "--ref", "ref"])
     inside = bleu(HYP, REF)
     assert capsys.readouterr().out == f"BLEU = {inside.value:.2f}  {inside.signature}\n"
     assert bleu(HYP, REF, lowercase=True).signature.startswith("nrefs:1|case:lc|")
@@ -258,7 +256,7 @@ def test_long_lines_are_scored_quickly_or_refused(
     stderr = capsys.readouterr().err
     assert "error: TER: a line has 200,000 words, and 5,000 at most" in stderr
     assert "leave out the metric ter" in stderr
-    assert run(["score", *files, "-m", "bleu,chrf,rouge"]) == 0
+    succeed(["score", *files, "-m", "bleu,chrf,rouge"])
 
 
 def test_ter_warns_that_it_takes_long(
@@ -352,10 +350,7 @@ def test_equal_scores_do_not_differ() -> None:
 def test_the_paired_test_is_sacrebleus(
     files: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert (
-        run("score hyp hyp2 --ref ref --paired --bootstrap 60 --format json".split())
-        == 0
-    )
+    succeed("score hyp hyp2 --ref ref --paired --bootstrap 60 --format json")
     ours = json.loads(capsys.readouterr().out)
     args = "ref -i hyp hyp2 -m bleu --paired-bs --paired-bs-n 60".split()
     peers = sacrebleu_cli(files, *args)
@@ -366,14 +361,11 @@ def test_the_paired_test_is_sacrebleus(
 
 
 def test_columns(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["score", "hyp", "--ref", "ref,ref2", "--metric", "bleu,rouge-1"]) == 0
+    succeed(["score", "hyp", "--ref", "ref,ref2", "--metric", "bleu,rouge-1"])
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith("BLEU    = ") and second.startswith("ROUGE-1 = ")
     assert first.index("nrefs:2") == second.index("nrefs:2")
-    assert (
-        run(["score", "hyp", "hyp2", "--ref", "ref", "--paired", "--bootstrap", "10"])
-        == 0
-    )
+    succeed(["score", "hyp", "hyp2", "--ref", "ref", "--paired", "--bootstrap", "10"])
     table = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in table if line] == [
         "BLEU",
@@ -388,10 +380,7 @@ def test_a_language_without_moses_rules_is_reported(
     files: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for language, warned in (("xx", True), ("de", False)):
-        assert (
-            run([*"score hyp --ref ref --metric multi-bleu --lang".split(), language])
-            == 0
-        )
+        succeed([*"score hyp --ref ref --metric multi-bleu --lang".split(), language])
         found = (
             f"warning: --lang {language}: the Moses tokenizer has no rules for it and takes those of English"
             in capsys.readouterr().err
@@ -413,7 +402,7 @@ def test_a_reference_named_after_another_language_is_noticed(
         (["multi-bleu", "--lang", "fr"], False),
         (["bleu"], False),
     ):
-        assert run([*command, *options]) == 0
+        succeed([*command, *options])
         assert (f"warning: {asked}" in capsys.readouterr().err) == noticed
 
 
@@ -424,11 +413,8 @@ def test_one_number_per_line(
         sys, "stdin", io.TextIOWrapper(io.BytesIO(b"the cat\nsat down\n"))
     )
     (files / "two").write_text("the cat\nsat up\n")
-    assert (
-        run(
-            ["score", "-", "--ref", "two", "--sentence-level", "-m", "rouge-1,accuracy"]
-        )
-        == 0
+    succeed(
+        ["score", "-", "--ref", "two", "--sentence-level", "-m", "rouge-1,accuracy"]
     )
     assert capsys.readouterr().out == "100.00\t100.00\n50.00\t0.00\n"
 
@@ -475,7 +461,7 @@ def test_classical_mistakes_are_pointed_out(
 ) -> None:
     for name, line in {"hyp": hypothesis, "ref": reference, "src": "A dog."}.items():
         Path(name).write_text(f"{line}\n" * 4, encoding="utf-8")
-    assert run(["score", "hyp", "--ref", "ref", "--src", "src", "-m", "chrf"]) == 0
+    succeed(["score", "hyp", "--ref", "ref", "--src", "src", "-m", "chrf"])
     found = capsys.readouterr().err.splitlines()
     assert (f"warning: {warning}" in found) if warning is not None else found == []
 
@@ -584,7 +570,7 @@ def test_a_bleu_of_zero_is_explained(
     names = ["hyp", "other"][: 1 + len(options)]
     for name in names:
         Path(name).write_text(hypothesis)
-    assert run(["score", *names, "--ref", "ref", "--metric", metric, *options]) == 0
+    succeed(["score", *names, "--ref", "ref", "--metric", metric, *options])
     messages = [line for line in capsys.readouterr().err.splitlines() if "is 0" in line]
     assert messages == [
         f"warning: {name}: {title} is 0 although words are right: {reason}"

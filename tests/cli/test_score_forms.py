@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from masscli.__main__ import run
-from tests.commands import refusal
+from tests.commands import refusal, succeed
 from tests.toy_tasks import ENCODER, save
 
 
@@ -96,7 +96,7 @@ def test_whatever_predict_writes_has_the_same_score(
         "--save-dir",
         str(tmp_path / "run"),
     ]
-    assert run(command) == 0
+    succeed(command)
     gold, metric = (
         gold_of(labeled, task),
         "pearson" if task == "regress" else "accuracy",
@@ -111,7 +111,7 @@ def test_whatever_predict_writes_has_the_same_score(
             "-o",
             str(made),
         ]
-        assert run(asked) == 0
+        succeed(asked)
         text = made.read_text(encoding="utf-8")
         if form == "text":
             predicted = [row.split("\t")[-1] for row in text.splitlines() if row]
@@ -768,7 +768,7 @@ def test_the_answer_to_a_single_question_may_be_a_line_of_jsonl(
         tmp_path / "told.jsonl",
         [{"line": 1, "id": "q", "answer": "a dog", "best": "x"}],
     )
-    assert run(["score", str(predicted), "--ref", str(gold), "-m", "squad"]) == 0
+    succeed(["score", str(predicted), "--ref", str(gold), "-m", "squad"])
     assert "exact = 100.00" in " ".join(capsys.readouterr().out.split())
 
 
@@ -808,7 +808,7 @@ def test_the_version_of_a_squad_file_decides_between_its_rules(
     gold = tmp_path / "dev.json"
     gold.write_text(json.dumps(content))
     predicted = save(tmp_path / "told.json", ['{"q": "a"}'])
-    assert run(["score", str(predicted), "--ref", str(gold), "-m", "squad"]) == 0
+    succeed(["score", str(predicted), "--ref", str(gold), "-m", "squad"])
     out, err = capsys.readouterr()
     assert f"squad:{rules}|" in out
     assert f"f1 = {f1:.2f}" in " ".join(out.split())
@@ -835,7 +835,7 @@ def test_probabilities_of_no_answer_suit_a_part_of_squad_2_without_such_question
     predicted = save(tmp_path / "told.json", ['{"q": "dog"}'])
     odds = save(tmp_path / "odds.json", ['{"q": 0.7}'])
     command = f"score {predicted} --ref {gold} -m squad --na-prob {odds}".split()
-    assert run([*command, "--na-prob-thresh", "0.5"]) == 0
+    succeed([*command, "--na-prob-thresh", "0.5"])
     assert "best_exact = 100.00 best_exact_thresh = 0.7" in " ".join(
         capsys.readouterr().out.split()
     )
@@ -854,7 +854,7 @@ def test_answers_to_other_questions_and_two_answers_to_one_are_named(
     gold.write_text(json.dumps({"data": [{"paragraphs": [paragraph]}]}))
     predicted = tmp_path / "told.json"
     predicted.write_text('{"q": "a", "x": "b", "w": "c"}')
-    assert run(["score", str(predicted), "--ref", str(gold), "-m", "squad"]) == 0
+    succeed(["score", str(predicted), "--ref", str(gold), "-m", "squad"])
     assert (
         f"warning: {predicted}: 2 of 3 answers are to questions that {gold} lacks, such as 'w'"
         in capsys.readouterr().err
@@ -872,9 +872,7 @@ def test_options_of_the_other_kind_of_score_are_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = str(save(tmp_path / "text", ["a line of text", "and another line"]))
-    assert (
-        run(["score", text, "--ref", text, "--device", "cpu", "--precision=bf16"]) == 0
-    )
+    succeed(["score", text, "--ref", text, "--device", "cpu", "--precision=bf16"])
     err = capsys.readouterr().err
     for option in ("--device", "--precision"):
         assert f"warning: {option} has no effect: no model is run" in err
@@ -910,7 +908,7 @@ def test_options_that_find_nothing_are_named(
     )
     predicted = save(tmp_path / "told.json", ['{"q": "a"}'])
     command = ["score", str(predicted), "--ref", str(gold), "-m", "squad"]
-    assert run([*command, "--na-prob-thresh", "0.5"]) == 0
+    succeed([*command, "--na-prob-thresh", "0.5"])
     assert (
         "warning: --na-prob-thresh has no effect: there are no probabilities, see --na-prob"
         in capsys.readouterr().err

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from masscli.__main__ import run
 from masscli.core.config import ConfigError
 from masscli.core.errors import MasscliError
 from masscli.metrics import score
 from masscli.metrics.config import ScoreConfig
 from tests.cli.test_score_forms import refused, scored
+from tests.commands import succeed
 from tests.toy_tasks import save
 
 
@@ -307,7 +307,7 @@ def test_a_metric_for_another_kind_of_task_causes_a_warning(
     for path, metric, expected in ((labels, "bleu", few), (text, "bleu", ""), (labels, "accuracy", ""),
                                    (parts, "entity-f1", tags), (tagged, "entity-f1", ""), (parts, "accuracy", "")):  # fmt: skip
         capsys.readouterr()
-        assert run(["score", str(path), "--ref", str(path), "--metric", metric]) == 0
+        succeed(["score", str(path), "--ref", str(path), "--metric", metric])
         err = capsys.readouterr().err
         assert (
             f"warning: {path}: {few}" in err,

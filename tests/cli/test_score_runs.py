@@ -22,6 +22,7 @@ from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.tokenizer import Tokenizer
 from masscli.text.two_vocabularies import pack_two_vocabularies
 from masscli.training.setup import measure
+from tests.commands import succeed
 from tests.toy import WORDS
 
 SMALL = (
@@ -37,7 +38,7 @@ SHORT = [
 
 
 def measured(capsys: pytest.CaptureFixture[str], *args: str) -> dict[str, float]:
-    assert run(["score", *args, "--precision=fp32", "--format=json"]) == 0
+    succeed(["score", *args, "--precision=fp32", "--format=json"])
     return {one["name"]: one["value"] for one in json.loads(capsys.readouterr().out)}
 
 
@@ -50,7 +51,7 @@ def test_a_run_is_measured_as_in_its_validation(
         *SMALL,
         *SHORT,
     ]
-    assert run([*command, "--save-dir", folder]) == 0
+    succeed([*command, "--save-dir", folder])
     expected = Checkpoint.open(tmp_path / "run").metrics
     capsys.readouterr()
     log = tmp_path / "scores.jsonl"
@@ -59,7 +60,7 @@ def test_a_run_is_measured_as_in_its_validation(
     )
     assert metrics == {name: pytest.approx(value) for name, value in expected.items()}
     assert {score.metric: score.value for score in read_scores(log)} == metrics
-    assert run(["score", folder, "--gen-subset=valid", "--precision=fp32"]) == 0
+    succeed(["score", folder, "--gen-subset=valid", "--precision=fp32"])
     lines = capsys.readouterr().out.splitlines()
     assert [line.split() for line in lines if line.startswith("loss ")] == [
         ["loss", "=", f"{expected['loss']:.4f}"]
@@ -86,9 +87,9 @@ def test_training_options_of_validation_do_not_apply_to_a_split(
         *SMALL,
         *SHORT,
     ]
-    assert run([*command, "--save-dir", folder]) == 0
+    succeed([*command, "--save-dir", folder])
     assert "rather --eval-roundtrip" in capsys.readouterr().err
-    assert run(["score", folder, "--gen-subset=valid", "--precision=fp32"]) == 0
+    succeed(["score", folder, "--gen-subset=valid", "--precision=fp32"])
     assert "--eval-roundtrip" not in capsys.readouterr().err
     assert run(["score", folder, "--gen-subset=test"]) == 2
     assert capsys.readouterr().err.startswith(f"error: {toy}: has no test split of ")
@@ -112,14 +113,11 @@ def test_a_run_with_two_vocabularies_is_measured(
     vocabulary.mkdir()
     tokenizer.with_own_ranges().save(vocabulary)
     texts = [f"--{split}pref={toy.parent / split}" for split in ("train", "valid")]
-    assert (
-        run(["preprocess", f"--spm-model={vocabulary}", *texts, f"--destdir={data}"])
-        == 0
-    )
+    succeed(["preprocess", f"--spm-model={vocabulary}", *texts, f"--destdir={data}"])
     command = (
         f"finetune {data} --task=translate -s en -t de --embeddings=separate".split()
     )
-    assert run([*command, *SMALL, *SHORT, "--save-dir", str(folder)]) == 0
+    succeed([*command, *SMALL, *SHORT, "--save-dir", str(folder)])
     expected = Checkpoint.open(folder).metrics
     capsys.readouterr()
     assert measured(capsys, str(folder), "--gen-subset=valid")["loss"] == pytest.approx(
@@ -142,7 +140,7 @@ def test_labels_are_measured_with_the_stored_head(
         "--save-dir",
         folder,
     ]
-    assert run(command) == 0
+    succeed(command)
     expected = Checkpoint.open(tmp_path / "run").metrics
     capsys.readouterr()
     assert measured(capsys, folder, "--gen-subset=valid") == {
@@ -173,10 +171,7 @@ def test_running_text(
         *SMALL[:3],
         *SHORT,
     ]
-    assert (
-        run([*command, "--decoder-layers=1", "--precision=fp32", "--save-dir", folder])
-        == 0
-    )
+    succeed([*command, "--decoder-layers=1", "--precision=fp32", "--save-dir", folder])
     checkpoint = Checkpoint.open(tmp_path / "run")
     stream = next(iter(checkpoint.recipe.stream))
     capsys.readouterr()
@@ -243,7 +238,7 @@ def test_a_line_without_spaces_has_a_perplexity_by_word(
         *SMALL[:3],
         *SHORT,
     ]
-    assert run([*command, "--decoder-layers=1", "--save-dir", folder]) == 0
+    succeed([*command, "--decoder-layers=1", "--save-dir", folder])
     capsys.readouterr()
     # As if each word had some hundred pieces.
     monkeypatch.setattr(measure, "negative_log_likelihood", lambda *_: 1e6)
@@ -252,10 +247,10 @@ def test_a_line_without_spaces_has_a_perplexity_by_word(
     assert by_word == 1e100
     log = str(tmp_path / "log.jsonl")
     args = ["--gen-subset=valid", "--context-window=0", "--append", log]
-    assert run(["score", folder, "--precision=fp32", *args]) == 0
+    succeed(["score", folder, "--precision=fp32", *args])
     assert re.search(r"ppl-word *= *inf  ", capsys.readouterr().out)
     # A log can be read again.
-    assert run(["report", log]) == 0
+    succeed(["report", log])
     assert "inf" in capsys.readouterr().out
 
 
@@ -296,7 +291,7 @@ def test_a_run_that_does_not_find_its_data_gives_a_hint(
     monkeypatch.chdir(toy.parent)
     folder = str(tmp_path / "run")
     pretrain = ["pretrain", toy.name, "--objective=mass", "--save-dir", folder]
-    assert run([*pretrain, *SMALL, *SHORT]) == 0
+    succeed([*pretrain, *SMALL, *SHORT])
     monkeypatch.chdir(tmp_path)
     direction = ["-s", "en", "-t", "de"]
     commands = [
@@ -312,4 +307,4 @@ def test_a_run_that_does_not_find_its_data_gives_a_hint(
         assert error.startswith(f"error: {toy.name}: this data folder, which")
         assert "name the data with --data" in hint
         # The hint can be followed.
-        assert run([*command, f"--data={toy}"]) == 0
+        succeed([*command, f"--data={toy}"])

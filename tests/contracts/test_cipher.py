@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from masscli.__main__ import run as masscli
 from masscli.metrics import bleu
 from tests.cipher import Cipher
+from tests.commands import succeed
 
 pytestmark = pytest.mark.usefixtures("no_sync", "one_thread")
 
@@ -31,22 +31,22 @@ def learn(
         for language in ("aa", "bb")
         for word in ("--mono", f"{language}={folder / f'mono.{language}'}")
     ]
-    assert masscli(["preprocess", "--langs", "aa,bb", *mono, "--validpref", str(folder / "valid"), "--dedup", "--drop-held-out",
-                    "--vocab-size", str(vocabulary), "--destdir", data]) == 0  # fmt: skip
+    succeed(["preprocess", "--langs", "aa,bb", *mono, "--validpref", str(folder / "valid"), "--dedup", "--drop-held-out",
+                    "--vocab-size", str(vocabulary), "--destdir", data])  # fmt: skip
     common = [
         "--arch",
         "tiny",
         *model,
         *"--max-tokens 2000 --precision fp32 --num-workers 0".split(),
     ]
-    assert masscli(["pretrain", data, "--objective", "mass", "--auxiliary", "denoise", "--languages", "tag", *common, "--lr", "0.003",
-                    "--warmup-updates", "100", "--max-update", str(pretrain), "--save-dir", str(folder / "mass")]) == 0  # fmt: skip
+    succeed(["pretrain", data, "--objective", "mass", "--auxiliary", "denoise", "--languages", "tag", *common, "--lr", "0.003",
+                    "--warmup-updates", "100", "--max-update", str(pretrain), "--save-dir", str(folder / "mass")])  # fmt: skip
     fade = f"denoise=0:1,{backtranslate // 2}:0.1,{backtranslate}:0"
-    assert masscli(["finetune", data, "--task", "backtranslate", "--langs", "aa,bb", "--init-from", str(folder / "mass"), *common,
+    succeed(["finetune", data, "--task", "backtranslate", "--langs", "aa,bb", "--init-from", str(folder / "mass"), *common,
                     "--min-piece-count", "2", "--auxiliary", fade, "--lr", "0.002", "--warmup-updates", "50", "--lr-scheduler", "linear",
                     "--max-update", str(backtranslate), "--validate-interval-updates", str(max(1, backtranslate // 4)),
                     "--eval-bleu", "--eval-beam", "1", "--eval-roundtrip", "--best-metric", "roundtrip",
-                    "--save-dir", str(folder / "bt")]) == 0  # fmt: skip
+                    "--save-dir", str(folder / "bt")])  # fmt: skip
     log = [
         json.loads(line)
         for line in (folder / "bt/log.jsonl").read_text(encoding="utf-8").split("\n")
@@ -79,8 +79,8 @@ def test_a_small_cipher_is_broken(tmp_path: Path) -> None:
     }
     for source, target in (("aa", "bb"), ("bb", "aa")):
         before = tmp_path / f"before.{target}"
-        assert masscli(["generate", str(tmp_path / "mass"), "-s", source, "-t", target, "--beam", "1", "--input",
-                        str(tmp_path / f"valid.{source}"), "--output", str(before)]) == 0  # fmt: skip
+        succeed(["generate", str(tmp_path / "mass"), "-s", source, "-t", target, "--beam", "1", "--input",
+                        str(tmp_path / f"valid.{source}"), "--output", str(before)])  # fmt: skip
         written = before.read_text(encoding="utf-8").split("\n")[:-1]
         others = (
             bleu(text[source], text[target]).value,

@@ -23,6 +23,8 @@ from typing import Any
 import pytest
 import torch
 
+from tests.commands import succeed
+
 Losses = list[dict[str, float]]
 
 
@@ -33,7 +35,6 @@ def run(words: Sequence[str], patch: pytest.MonkeyPatch) -> None:
     a float32 copy of the model, because the search does not support float64.
     """
     from masscli.api import training
-    from masscli.cli.app import dispatch
     from masscli.training.setup import build as assembly
 
     build: Callable[..., Any] = assembly.build
@@ -59,7 +60,7 @@ def run(words: Sequence[str], patch: pytest.MonkeyPatch) -> None:
     # Some losses are computed in float32 whatever the type of the weights is.
     patch.setattr(torch.Tensor, "float", torch.Tensor.double)
     patch.setattr(os, "fsync", lambda descriptor: None)
-    assert dispatch(list(words)) == 0
+    succeed(list(words))
 
 
 STORED = Path(__file__).with_name("golden_losses.json")

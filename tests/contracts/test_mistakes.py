@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from masscli.__main__ import run
-from tests.commands import refusal
+from tests.commands import refusal, succeed
 
 SMALL = (
     "--encoder-layers 1 --decoder-layers 1 --dim 16 --ffn-dim 16 "
@@ -19,21 +18,18 @@ SMALL = (
 def trained(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that translates, badly."""
     place = tmp_path_factory.mktemp("trained") / "ende"
-    assert (
-        run(
-            [
-                "finetune",
-                str(toy),
-                "--task",
-                "translate",
-                *SMALL,
-                "--max-update",
-                "1",
-                "--save-dir",
-                str(place),
-            ]
-        )
-        == 0
+    succeed(
+        [
+            "finetune",
+            str(toy),
+            "--task",
+            "translate",
+            *SMALL,
+            "--max-update",
+            "1",
+            "--save-dir",
+            str(place),
+        ]
     )
     return place
 
@@ -165,7 +161,7 @@ def test_a_search_with_one_flag_too_many_runs(
 ) -> None:
     (tmp_path / "x.en").write_text("ba be\n", encoding="utf-8")
     capsys.readouterr()
-    assert run(["generate", str(trained), "-i", str(tmp_path / "x.en"), *flags]) == 0
+    succeed(["generate", str(trained), "-i", str(tmp_path / "x.en"), *flags])
     out, err = capsys.readouterr()
     assert err.splitlines().count(f"warning: {warning}") == 1
     assert len(out.splitlines()) == 1
@@ -175,21 +171,18 @@ def test_different_models_are_not_averaged(
     trained: Path, toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = tmp_path / "mass"
-    assert (
-        run(
-            [
-                "pretrain",
-                str(toy),
-                "--objective",
-                "mass",
-                *SMALL,
-                "--max-update",
-                "1",
-                "--save-dir",
-                str(other),
-            ]
-        )
-        == 0
+    succeed(
+        [
+            "pretrain",
+            str(toy),
+            "--objective",
+            "mass",
+            *SMALL,
+            "--max-update",
+            "1",
+            "--save-dir",
+            str(other),
+        ]
     )
     first, hint = error_and_hint(
         capsys, "average", str(trained), str(other), "-o", str(tmp_path / "mean")
@@ -273,32 +266,24 @@ def test_flags_that_contradict_a_recipe_are_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     begun = tmp_path / "mass"
-    assert (
-        run(
-            [
-                "pretrain",
-                str(toy),
-                "--objective",
-                "mass",
-                *SMALL,
-                "--max-update",
-                "1",
-                "--save-dir",
-                str(begun),
-            ]
-        )
-        == 0
+    succeed(
+        [
+            "pretrain",
+            str(toy),
+            "--objective",
+            "mass",
+            *SMALL,
+            "--max-update",
+            "1",
+            "--save-dir",
+            str(begun),
+        ]
     )
     args = f"pretrain --config {begun}/recipe.toml --save-dir {tmp_path}/other".split()
     assert error_and_hint(capsys, *args, *flags)[0] == f"error: {line}"
-    assert (
-        run(
-            (
-                f"pretrain --config {begun}/recipe.toml --objective mass "
-                f"--save-dir {tmp_path}/same"
-            ).split()
-        )
-        == 0
+    succeed(
+        f"pretrain --config {begun}/recipe.toml --objective mass "
+        f"--save-dir {tmp_path}/same"
     )
 
 
@@ -372,7 +357,7 @@ def test_a_run_is_not_continued_on_other_text_or_another_task(
         args = (
             f"preprocess --langs en --mono en={text} --destdir {tmp_path}/bin".split()
         )
-        assert run([*args, *more]) == 0
+        succeed([*args, *more])
 
     text = tmp_path / "text.en"
     text.write_text("".join(lines), encoding="utf-8")
@@ -386,7 +371,7 @@ def test_a_run_is_not_continued_on_other_text_or_another_task(
         "--save-dir",
         str(tmp_path / "run"),
     ]
-    assert run([*args, "--max-update", "1"]) == 0
+    succeed([*args, "--max-update", "1"])
     said = error_and_hint(
         capsys,
         "pretrain",
@@ -418,7 +403,7 @@ def test_inspect_verifies_what_training_alone_reads(
 
     copy = tmp_path / "copy"
     shutil.copytree((trained / "checkpoints/last").resolve(), copy)
-    assert run(["inspect", str(copy), "--verify"]) == 0
+    succeed(["inspect", str(copy), "--verify"])
     assert (
         f"# all {len(list(copy.iterdir())) - 1} files match their checksums\n"
         in capsys.readouterr().out

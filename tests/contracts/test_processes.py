@@ -24,6 +24,7 @@ from masscli.core.errors import MasscliError
 from masscli.training.fsdp import check_can_shard
 from masscli.training.recipe import Recipe
 from masscli.training.trainer import Trainer
+from tests.commands import succeed
 from tests.preloaded import Preloaded
 from tests.toy import recipe
 from tests.toy_tasks import ENCODER, finetune
@@ -160,7 +161,7 @@ def alone(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = recipe(
         toy, folder / "run", f"train.max_update={UPDATES}", "valid.eval_bleu=true"
     )
-    assert masscli(typed(run, folder / "recipe.toml")) == 0
+    succeed(typed(run, folder / "recipe.toml"))
     return folder / "run"
 
 
@@ -169,10 +170,7 @@ def test_a_run_begun_by_one_process_is_continued_by_two(
     shared_out: str, toy: Path, tmp_path: Path, alone: Path, preloaded: Preloaded
 ) -> None:
     folder = tmp_path / "run"
-    assert (
-        masscli(typed(recipe(toy, folder, "train.max_update=3"), tmp_path / "a.toml"))
-        == 0
-    )
+    succeed(typed(recipe(toy, folder, "train.max_update=3"), tmp_path / "a.toml"))
     more = (
         f"train.max_update={UPDATES}",
         "train.num_workers=1",
@@ -206,14 +204,11 @@ def test_frozen_rows_stay_frozen_in_a_sharded_model(
     """Two processes, each with a part of the model, keep the old rows bit by bit, and learn the same as one
     process."""
     text = {"text": {"dataset": "en", "objective": {"name": "mass"}}}
-    assert (
-        masscli(
-            typed(
-                recipe(toy, tmp_path / "old", "train.max_update=2", streams=text),
-                tmp_path / "a.toml",
-            )
+    succeed(
+        typed(
+            recipe(toy, tmp_path / "old", "train.max_update=2", streams=text),
+            tmp_path / "a.toml",
         )
-        == 0
     )
     grown = extend(toy, tmp_path, "\u0219")
     changes = [
@@ -226,7 +221,7 @@ def test_frozen_rows_stay_frozen_in_a_sharded_model(
                       streams={"pairs": {"dataset": "en-ro", "objective": {"name": "translate"}}})  # fmt: skip
         command = typed(made, tmp_path / f"{name}.toml")
         if name == "one":
-            assert masscli(command) == 0
+            succeed(command)
         else:
             finish(preloaded, command)
     before = Checkpoint.open(tmp_path / "old").weights()["token_embeddings.shared"]
@@ -276,9 +271,9 @@ def test_a_sharded_model_learns_the_same(
                       *stacks, *more, streams=streams)  # fmt: skip
         return typed(made, tmp_path / f"{folder}-{last}.toml")
 
-    assert masscli(run("alone", 10)) == 0
+    succeed(run("alone", 10))
     finish(preloaded, run("two", 6, "train.shard_model=true"))
-    assert masscli(run("two", 10)) == 0
+    succeed(run("two", 10))
     assert alike(logged(tmp_path / "two"), logged(tmp_path / "alone"))
     assert norms(tmp_path / "two") == pytest.approx(norms(tmp_path / "alone"), rel=1e-3)
     for step, expected in measured(tmp_path / "alone").items():
@@ -334,7 +329,7 @@ def test_two_processes_stop_together_and_one_process_continues(
         assert process.wait() != 0
     stopped = last(folder).state.step
     short = recipe(toy, folder, f"train.max_update={max(UPDATES, stopped + 1)}")
-    assert masscli(typed(short, tmp_path / "b.toml")) == 0
+    succeed(typed(short, tmp_path / "b.toml"))
     found = logged(folder)
     assert alike({step: found[step] for step in logged(alone)}, logged(alone))
 
@@ -438,7 +433,7 @@ def test_a_process_that_fails_alone_loses_no_update(
     assert last(tmp_path / "run").state.step == step
     assert last(tmp_path / "run").metrics == {}
     one = recipe(toy, tmp_path / "run", "train.max_update=5", bleu)
-    assert masscli(typed(one, tmp_path / "one.toml")) == 0
+    succeed(typed(one, tmp_path / "one.toml"))
     found, wanted = measured(tmp_path / "run"), measured(alone)
     assert found[4] == pytest.approx(wanted[4], abs=1e-3)
 
@@ -460,7 +455,7 @@ def test_an_interrupted_command_says_so_and_can_be_continued(
         masscli(args)
     assert stop.value.code == code
     assert f"stopped by {number.name} after 5 updates and" in capsys.readouterr().err
-    assert masscli(args) == 0
+    succeed(args)
     assert f"continuing {tmp_path / 'run'} from update 5\n" in capsys.readouterr().err
     assert same_run(tmp_path / "run", alone)
     assert logged(tmp_path / "run") == logged(alone)
@@ -486,7 +481,7 @@ def test_the_log_drops_updates_that_will_be_repeated(
         masscli(args)
     with open(tmp_path / "run/log.jsonl", "a") as file:
         file.write('{"event": "stepp')
-    assert masscli(args) == 0
+    succeed(args)
     assert logged(tmp_path / "run") == logged(alone)
 
 
@@ -501,7 +496,7 @@ def test_two_runs_cannot_train_in_the_same_folder(
     )
     second: list[int] = []
     at(1, lambda trainer: second.append(masscli(args)), monkeypatch)
-    assert masscli(args) == 0
+    succeed(args)
     assert second == [2]
     assert (
         f"error: {tmp_path / 'run'}: another process is training in it\n"

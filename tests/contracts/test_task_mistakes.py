@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from masscli.__main__ import run
 from masscli.api.task_model import TaskModel
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.objectives.labeled.options import ClassifyOptions
-from tests.commands import run_command
+from tests.commands import run_command, succeed
 from tests.toy_tasks import ENCODER, save
 
 pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
@@ -37,7 +36,7 @@ def trained(labeled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             "--save-dir",
             str(place / task),
         ]
-        assert run(command) == 0
+        succeed(command)
     return place
 
 
@@ -255,18 +254,15 @@ def finetuned(
 ) -> list[object]:
     """A command that fine-tunes on two files."""
     files = [f"--{kind}", f"train={train},valid={valid}"]
-    assert (
-        run(
-            [
-                "preprocess",
-                "--spm-model",
-                str(data),
-                *files,
-                "--destdir",
-                str(folder / "data"),
-            ]
-        )
-        == 0
+    succeed(
+        [
+            "preprocess",
+            "--spm-model",
+            str(data),
+            *files,
+            "--destdir",
+            str(folder / "data"),
+        ]
     )
     return [
         "finetune",

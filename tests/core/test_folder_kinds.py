@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from masscli.__main__ import run as masscli
+from tests.commands import succeed
 from tests.translators import random_translator
 
 
@@ -18,7 +19,7 @@ def test_kinds_of_folders_are_not_mixed(
     data, run, text = tmp_path / "data", tmp_path / "run", tmp_path / "text.en"
     shutil.copytree(toy, data)
     checkpoint = random_translator("default", toy, tmp_path).path
-    assert masscli(["average", str(checkpoint), "--output", str(run)]) == 0
+    succeed(["average", str(checkpoint), "--output", str(run)])
     text.write_text("a b c\n" * 50)
     train = ["pretrain", str(toy), "--objective", "mass", "--save-dir"]
     preprocess = ["preprocess", "--langs", "en", "--mono", f"en={text}", "--destdir"]

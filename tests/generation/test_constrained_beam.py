@@ -20,6 +20,7 @@ from masscli.generation.hypotheses import Hypothesis
 from masscli.generation.search import search
 from masscli.models.transformer import Transformer
 from masscli.text.tokenizer import Tokenizer
+from tests.commands import succeed
 from tests.generation.test_beam import (
     BOS,
     EOS,
@@ -218,12 +219,7 @@ def test_the_command_generates_the_given_phrases(
         sys, "stdin", io.TextIOWrapper(io.BytesIO("\n".join(LINES).encode()))
     )
     command = "generate run --device cpu --precision fp32 --beam 4".split()
-    assert (
-        masscli(
-            [*command, *"--constraints phrases --max-len-a 0.7 --max-len-b 8".split()]
-        )
-        == 0
-    )
+    succeed([*command, *"--constraints phrases --max-len-a 0.7 --max-len-b 8".split()])
     lines = capfd.readouterr().out.splitlines()
     plain = [
         best[0].text for best in make(tokenizer, model).translate(LINES, "en", "de")

@@ -10,6 +10,7 @@ import torch
 
 from masscli.__main__ import run
 from masscli.generation.mining import NEIGHBORS, SMALLEST_MEAN, mine_pairs
+from tests.commands import succeed
 
 
 def vectors(count: int, seed: int) -> torch.Tensor:
@@ -90,23 +91,20 @@ def test_the_command_writes_a_line_for_each_pair(
         "--decoder-layers=1 --num-workers=0"
     ).split()
     folder = str(tmp_path / "run")
-    assert (
-        run(
-            [
-                "pretrain",
-                str(toy),
-                "--objective=mass",
-                "--max-update=2",
-                *sizes,
-                "--save-dir",
-                folder,
-            ]
-        )
-        == 0
+    succeed(
+        [
+            "pretrain",
+            str(toy),
+            "--objective=mass",
+            "--max-update=2",
+            *sizes,
+            "--save-dir",
+            folder,
+        ]
     )
     capsys.readouterr()
     files = f"-i {toy.parent}/valid.en -j {toy.parent}/valid.de -s en -t de".split()
-    assert run(["mine", folder, *files, "--min-margin=0.5", "--precision=fp32"]) == 0
+    succeed(["mine", folder, *files, "--min-margin=0.5", "--precision=fp32"])
     out, err = capsys.readouterr()
     sources = (toy.parent / "valid.en").read_text().splitlines()
     targets = (toy.parent / "valid.de").read_text().splitlines()
@@ -119,9 +117,7 @@ def test_the_command_writes_a_line_for_each_pair(
     assert "knows no language 'fr'" in capsys.readouterr().err
     unknown = tmp_path / "unknown.en"
     unknown.write_text("ba\n漢字\n")
-    assert (
-        run(["mine", folder, "-i", str(unknown), *files[2:], "--precision=fp32"]) == 0
-    )
+    succeed(["mine", folder, "-i", str(unknown), *files[2:], "--precision=fp32"])
     err = capsys.readouterr().err
     assert (
         f"warning: line 2 was not understood: in {unknown} no piece of it is known"

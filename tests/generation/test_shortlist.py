@@ -28,6 +28,7 @@ from masscli.generation.shortlist_file import read_shortlist, shortlist_text
 from masscli.generation.stepper import Stepper
 from masscli.models.int8 import ENGINE, to_int8
 from masscli.text.vocabulary import IdRanges
+from tests.commands import succeed
 from tests.toy import WORDS, sentences
 from tests.translators import random_translator
 
@@ -300,10 +301,10 @@ def test_from_pairs_to_outputs(
     monkeypatch.chdir(tmp_path)
     run = random_translator("default", toy, tmp_path / "run")
     made = f"shortlist {toy} -s en -t de --per-piece 1 --frequent 0".split()
-    assert masscli(made) == 0
+    succeed(made)
     printed = capsys.readouterr().err
     assert printed.startswith("shortlist.txt: a sentence of valid has ")
-    assert masscli([*made, "--output", "-"]) == 0
+    succeed([*made, "--output", "-"])
     assert capsys.readouterr().out == Path("shortlist.txt").read_text()
     assert not Path("-").exists()
     # The toy's words stand for each other, one by one.
@@ -313,8 +314,8 @@ def test_from_pairs_to_outputs(
     (tmp_path / "in.en").write_text("\n".join(LINES) + "\n")
     search = "--beam 2 --max-len-b 4 --device cpu --precision fp32".split()
     command = ["generate", str(run.path), *search, "-i", "in.en", "-o"]
-    assert masscli([*command, "short.de", "--shortlist", "shortlist.txt"]) == 0
-    assert masscli([*command, "plain.de"]) == 0
+    succeed([*command, "short.de", "--shortlist", "shortlist.txt"])
+    succeed([*command, "plain.de"])
     translation = dict(zip(WORDS["en"], WORDS["de"], strict=True))
     outputs = (tmp_path / "short.de").read_text().splitlines()
     for line, output in zip(LINES, outputs, strict=True):

@@ -22,6 +22,7 @@ from masscli.models.cache import Cache, LayerCache
 from masscli.models.config import ModelConfig
 from masscli.models.transformer import Transformer
 from masscli.objectives.shared.pseudo_masking import build_example, pseudo_mask_batch
+from tests.commands import succeed
 from tests.vocabularies import vocabulary_of_ids
 
 VOCAB = vocabulary_of_ids(40)
@@ -258,44 +259,38 @@ def test_from_the_command_line(
     prompts = tmp_path / "prompts"
     prompts.write_text("ba be bi\n\nbo\n", encoding="utf-8")
     one, two, three = (str(tmp_path / name) for name in ("gpt", "unilm", "bert"))
-    assert (
-        run(
-            [
-                *(
-                    f"pretrain {toy} --objective gpt -l en --tokens-per-sample 24 "
-                    "--save-dir"
-                ).split(),
-                one,
-                *small,
-            ]
-        )
-        == 0
+    succeed(
+        [
+            *(
+                f"pretrain {toy} --objective gpt -l en --tokens-per-sample 24 "
+                "--save-dir"
+            ).split(),
+            one,
+            *small,
+        ]
     )
-    assert run(["pretrain", str(toy), "--objective", "unilm", "-l", "en", "--tokens-per-sample", "24", "--save-dir", two, "--segments", "2",
-                *small]) == 0  # fmt: skip
-    assert run(["finetune", str(toy), "--task", "s2s", "-s", "en", "-t", "de", "--init-from", two, "--save-dir", two + "-s2s",
-                *small[6:]]) == 0  # fmt: skip
+    succeed(["pretrain", str(toy), "--objective", "unilm", "-l", "en", "--tokens-per-sample", "24", "--save-dir", two, "--segments", "2",
+                *small])  # fmt: skip
+    succeed(["finetune", str(toy), "--task", "s2s", "-s", "en", "-t", "de", "--init-from", two, "--save-dir", two + "-s2s",
+                *small[6:]])  # fmt: skip
     capsys.readouterr()
     for path, more in (
         (one, []),
         (one, ["--sampling", "--sampling-topk", "5"]),
         (two + "-s2s", ["--beam", "2"]),
     ):
-        assert run(["generate", path, "--input", str(prompts), *more]) == 0
+        succeed(["generate", path, "--input", str(prompts), *more])
         out = capsys.readouterr().out.split("\n")
         assert len(out) == 4 and out[1] == ""
-    assert (
-        run(
-            [
-                *(
-                    f"pretrain {toy} --objective bert -l en --tokens-per-sample 24 "
-                    "--save-dir"
-                ).split(),
-                three,
-                *small,
-            ]
-        )
-        == 0
+    succeed(
+        [
+            *(
+                f"pretrain {toy} --objective bert -l en --tokens-per-sample 24 "
+                "--save-dir"
+            ).split(),
+            three,
+            *small,
+        ]
     )
     capsys.readouterr()
     assert run(["generate", three, "--input", str(prompts)]) == 2

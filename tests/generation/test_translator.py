@@ -37,6 +37,7 @@ from masscli.reporting.score_log import read_scores
 from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.tokenizer import Tokenizer
 from masscli.training.recipe import Recipe, StreamConfig
+from tests.commands import succeed
 
 WORDS = [
     "the",
@@ -738,14 +739,8 @@ def test_a_split_of_the_data_the_run_was_trained_on(
         (folder / f"test.{language}").write_text(
             "".join(f"{line}\n" for line in LINES), encoding="utf-8"
         )
-    assert (
-        masscli(
-            (
-                "preprocess --langs en,de --trainpref train --testpref test "
-                "--vocab-size 80"
-            ).split()
-        )
-        == 0
+    succeed(
+        "preprocess --langs en,de --trainpref train --testpref test --vocab-size 80"
     )
     capfd.readouterr()
     assert generate(capfd, "--gen-subset", "test")[1] == plain
@@ -894,7 +889,7 @@ def test_half_precision_writes_nearly_the_same(
             "--precision",
             precision,
         ]
-        assert masscli([*command, "--quiet"]) == 0
+        succeed([*command, "--quiet"])
         out, err = capfd.readouterr()
         assert err == ""
         outputs.append(out.splitlines())

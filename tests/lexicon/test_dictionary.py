@@ -40,6 +40,7 @@ from masscli.objectives.shared.code_switching import CodeSwitcher
 from masscli.objectives.shared.options import CodeSwitchingOptions
 from masscli.training.setup.build import build
 from tests.cipher import ANCHORS, Cipher
+from tests.commands import succeed
 from tests.toy import WORDS, make_data, recipe
 from tests.training.test_trainer import train
 
@@ -222,12 +223,7 @@ def test_the_command_and_a_run_with_what_it_makes(
         {"mass": {"dataset": "en", "objective": {"name": "mass"}}},
     )
     train(recipe(data.folder, tmp_path / "run", "train.max_update=1", streams=streams))
-    assert (
-        masscli(
-            f"dictionary {tmp_path}/run --langs en,de --output {made} --min-count 1".split()
-        )
-        == 0
-    )
+    succeed(f"dictionary {tmp_path}/run --langs en,de --output {made} --min-count 1")
     lines = made.read_text(encoding="utf-8").split("\n")[:-1]
     assert capsys.readouterr().err == (
         f"warning: {tmp_path / 'run'}: was never trained on text of de\n"
@@ -301,12 +297,7 @@ def test_pairs_give_the_dictionary(
         "no words of en and de were found to mean the same" in capsys.readouterr().err
     )
     made = tmp_path / "made.txt"
-    assert (
-        masscli(
-            f"dictionary {data.folder} --langs en,de --limit 6 --output {made}".split()
-        )
-        == 0
-    )
+    succeed(f"dictionary {data.folder} --langs en,de --limit 6 --output {made}")
     assert (
         capsys.readouterr().err
         == f"{made}: {len(few)} pairs of words, from 6 pairs of 240\n"
@@ -316,19 +307,16 @@ def test_pairs_give_the_dictionary(
         for line in made.read_text(encoding="utf-8").splitlines()
     ] == [(a, b) for a, b, _ in few]
     unused = ["--max-words", "50", "--dim", "8"]
-    assert (
-        masscli(
-            [
-                "dictionary",
-                str(data.folder),
-                "--langs",
-                "en,de",
-                *unused,
-                "--output",
-                str(made),
-            ]
-        )
-        == 0
+    succeed(
+        [
+            "dictionary",
+            str(data.folder),
+            "--langs",
+            "en,de",
+            *unused,
+            "--output",
+            str(made),
+        ]
     )
     assert capsys.readouterr().err.splitlines()[:-1] == [
         "warning: --max-words has no effect: with pairs all words are considered",
@@ -390,36 +378,21 @@ def test_an_unreliable_dictionary_causes_a_warning(
     ]
     for options, advice in ((["--moses", "--lowercase"], False), ([], True)):
         folder = str(tmp_path / f"data{advice}")
-        assert (
-            masscli(
-                [
-                    "preprocess",
-                    "--langs",
-                    "aa,bb",
-                    *mono,
-                    "--vocab-size",
-                    "300",
-                    *options,
-                    "--destdir",
-                    folder,
-                ]
-            )
-            == 0
+        succeed(
+            [
+                "preprocess",
+                "--langs",
+                "aa,bb",
+                *mono,
+                "--vocab-size",
+                "300",
+                *options,
+                "--destdir",
+                folder,
+            ]
         )
         capsys.readouterr()
-        assert (
-            masscli(
-                [
-                    "dictionary",
-                    folder,
-                    "--langs",
-                    "aa,bb",
-                    "--output",
-                    str(tmp_path / "made.txt"),
-                ]
-            )
-            == 0
-        )
+        succeed(f"dictionary {folder} --langs aa,bb --output {tmp_path}/made.txt")
         warned = capsys.readouterr().err
         assert (
             "% only: the texts are too small or too different; do not trust this dictionary"
@@ -443,7 +416,7 @@ def test_low_agreement_of_the_votes_causes_a_warning(
         monkeypatch.setattr(
             "masscli.lexicon.from_text.induce", lambda *_, made=induced: made
         )
-        assert masscli(["dictionary", str(toy), *options]) == 0
+        succeed(["dictionary", str(toy), *options])
         assert ("do not trust this" in capsys.readouterr().err) == is_doubted
 
 
@@ -459,29 +432,21 @@ def test_text_alone_gives_the_dictionary_of_a_cipher(
         for arg in ("--mono", f"{language}={tmp_path / f'mono.{language}'}")
     ]
     folder, made = tmp_path / "data", tmp_path / "made.txt"
-    assert (
-        masscli(
-            [
-                "preprocess",
-                "--langs",
-                "aa,bb",
-                *mono,
-                "--vocab-size",
-                "540",
-                "--destdir",
-                str(folder),
-            ]
-        )
-        == 0
+    succeed(
+        [
+            "preprocess",
+            "--langs",
+            "aa,bb",
+            *mono,
+            "--vocab-size",
+            "540",
+            "--destdir",
+            str(folder),
+        ]
     )
     capsys.readouterr()
     vectors = ["--vectors", str(tmp_path / "vec"), "--dim", "48"]
-    assert (
-        masscli(
-            [*f"dictionary {folder} --langs aa,bb --output {made}".split(), *vectors]
-        )
-        == 0
-    )
+    succeed([*f"dictionary {folder} --langs aa,bb --output {made}".split(), *vectors])
     share = re.search(
         r"pairs of words, from text; (\d+)% of the common ones are found by both halves of the vote\n$",
         capsys.readouterr().err,
@@ -526,20 +491,17 @@ def test_text_alone_gives_the_dictionary_of_a_cipher(
         "--dim 48 --heads 4 --encoder-layers 1 --decoder-layers 1 "
         "--max-update 1 --num-workers 0"
     ).split()
-    assert (
-        masscli(
-            [
-                "pretrain",
-                str(folder),
-                "--objective",
-                "mass",
-                *init,
-                *small,
-                "--save-dir",
-                str(tmp_path / "run"),
-            ]
-        )
-        == 0
+    succeed(
+        [
+            "pretrain",
+            str(folder),
+            "--objective",
+            "mass",
+            *init,
+            *small,
+            "--save-dir",
+            str(tmp_path / "run"),
+        ]
     )
     assert f"{tmp_path / 'vec.bb'}: vectors for " in capsys.readouterr().err
 
@@ -599,8 +561,8 @@ def test_wordpiece_is_refused(
     for language in ("en", "de"):
         (tmp_path / f"train.{language}").write_text("a b\nac b\n", encoding="utf-8")
     folder = str(tmp_path / "data")
-    assert masscli(["preprocess", "--langs", "en,de", "--trainpref", str(tmp_path / "train"), "--spm-model", str(tmp_path / "vocab.txt"),
-                    "--destdir", folder]) == 0  # fmt: skip
+    succeed(["preprocess", "--langs", "en,de", "--trainpref", str(tmp_path / "train"), "--spm-model", str(tmp_path / "vocab.txt"),
+                    "--destdir", folder])  # fmt: skip
     capsys.readouterr()
     for origin in ("pairs", "text"):
         assert (
@@ -627,29 +589,20 @@ def test_sides_of_unequal_size(
         for arg in ("--mono", f"{language}={tmp_path / f'mono.{language}'}")
     ]
     folder = tmp_path / "data"
-    assert (
-        masscli(
-            [
-                "preprocess",
-                "--langs",
-                "aa,bb",
-                *mono,
-                "--vocab-size",
-                "400",
-                "--destdir",
-                str(folder),
-            ]
-        )
-        == 0
+    succeed(
+        [
+            "preprocess",
+            "--langs",
+            "aa,bb",
+            *mono,
+            "--vocab-size",
+            "400",
+            "--destdir",
+            str(folder),
+        ]
     )
-    assert (
-        masscli(
-            (
-                f"dictionary {folder} --langs aa,bb --min-count 2 "
-                f"--output {tmp_path}/made.txt"
-            ).split()
-        )
-        == 0
+    succeed(
+        f"dictionary {folder} --langs aa,bb --min-count 2 --output {tmp_path}/made.txt"
     )
     for place, said in (
         (tmp_path, "is a folder"),

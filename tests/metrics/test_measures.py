@@ -20,6 +20,7 @@ from masscli.metrics import entities, label_measures, score
 from masscli.metrics.config import ScoreConfig
 from masscli.metrics.corpus_metrics import F1, CorpusMetric, EntityF1
 from masscli.metrics.perplexity import metric_text, perplexity
+from tests.commands import succeed
 from tests.oracles import chunks
 
 
@@ -221,10 +222,7 @@ def test_score_reads_a_column_of_a_table(
     )
     (tmp_path / "told").write_text("1\n1\n0\n0\n", encoding="utf-8")
     command = f"score {tmp_path}/told --ref {tmp_path}/gold.tsv --column".split()
-    assert (
-        dispatch([*command, "label", "--metric", "accuracy,f1,mcc,pearson,spearman"])
-        == 0
-    )
+    succeed([*command, "label", "--metric", "accuracy,f1,mcc,pearson,spearman"])
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("nrefs")[0].split() for line in lines] == [
         ["accuracy", "=", "50.00"], ["F1", "=", "50.00"], ["Matthews", "=", "0.00"], ["Pearson", "=", "0.00"], ["Spearman", "=", "0.00"],
@@ -252,12 +250,7 @@ def test_score_of_tagged_words(
 ) -> None:
     (tmp_path / "gold").write_text("a\tB-X\nb\tI-X\n\nc\tB-Y\n", encoding="utf-8")
     (tmp_path / "told").write_text("a\tB-X\nb\tI-X\n\nc\tO\n\n", encoding="utf-8")
-    assert (
-        dispatch(
-            f"score {tmp_path}/told --ref {tmp_path}/gold --metric entity-f1".split()
-        )
-        == 0
-    )
+    succeed(f"score {tmp_path}/told --ref {tmp_path}/gold --metric entity-f1")
     assert capsys.readouterr().out.startswith(
         "entity F1 = 66.67  nrefs:1|spans:exact|tags:bio|average:micro|"
     )
@@ -272,12 +265,7 @@ def test_comments_and_blank_lines_of_column_files_are_not_scored(
     (tmp_path / "told").write_text(
         "EU\tB-ORG\n#\tO\nrejects\tO\n\n#\tO\n\n", encoding="utf-8"
     )
-    assert (
-        dispatch(
-            f"score {tmp_path}/told --ref {tmp_path}/gold --metric entity-f1".split()
-        )
-        == 0
-    )
+    succeed(f"score {tmp_path}/told --ref {tmp_path}/gold --metric entity-f1")
     assert capsys.readouterr().out.startswith("entity F1 = 66.67  ")
 
 
@@ -288,12 +276,7 @@ def test_blank_lines_between_sentences_are_not_words(
     gold, found = tmp_path / "gold.conll", tmp_path / "found.conll"
     gold.write_text("a\tB-X\nb\tO\n\nc\tO\n", encoding="utf-8")
     found.write_text("a\tB-X\nb\tB-X\n\nc\tO\n", encoding="utf-8")
-    assert (
-        masscli(
-            ["score", str(found), "--ref", str(gold), "--metric", "entity-f1,accuracy"]
-        )
-        == 0
-    )
+    succeed(["score", str(found), "--ref", str(gold), "--metric", "entity-f1,accuracy"])
     out, err = capsys.readouterr()
     assert re.search(r"^accuracy +=  *66\.67 ", out, re.MULTILINE) and err == ""
     predicted = tmp_path / "labels.txt"

@@ -15,6 +15,7 @@ from masscli.metrics.sanity_checks import (
     check_spelling,
     check_tokenization,
 )
+from tests.commands import succeed
 
 INVISIBLE_DIFFERENCES = {
     "cedillas": ("Aceşti oameni", "Acești oameni", "with a cedilla"),
@@ -149,11 +150,11 @@ def test_a_blank_gold_label_is_refused(
     )
     # Lines that are blank on both sides stand between sentences.
     (tmp_path / "hyp").write_text("a\n\nc\n")
-    assert run(command) == 0
+    succeed(command)
     # A mark says which examples are left out.
     (tmp_path / "hyp").write_text("a\nb\nc\n")
     (tmp_path / "ref").write_text("a\nnone\nc\n")
-    assert run([*command, "--no-gold", "none"]) == 0
+    succeed([*command, "--no-gold", "none"])
 
 
 @pytest.mark.parametrize(
@@ -181,7 +182,7 @@ def test_options_without_effect_are_named(
 ) -> None:
     (tmp_path / "hyp").write_text("a\nb\n")
     path = str(tmp_path / "hyp")
-    assert run(["score", path, "--ref", path, "--metric", metric, *option.split()]) == 0
+    succeed(["score", path, "--ref", path, "--metric", metric, *option.split()])
     warnings = [
         line for line in capsys.readouterr().err.splitlines() if "has no effect" in line
     ]
@@ -200,5 +201,5 @@ def test_options_with_an_effect_are_not(
 ) -> None:
     (tmp_path / "hyp").write_text("a\nb\n")
     path = str(tmp_path / "hyp")
-    assert run(["score", path, "--ref", path, *options.split()]) == 0
+    succeed(["score", path, "--ref", path, *options.split()])
     assert "has no effect" not in capsys.readouterr().err

@@ -13,6 +13,7 @@ from masscli.core.errors import MasscliError
 from masscli.data.batches import windows
 from masscli.metrics import squad
 from masscli.metrics.squad import Question, evaluate_squad, normalize_answer
+from tests.commands import succeed
 from tests.oracles import squad_means, squad_words
 
 # -- windows -------------------------------------------------------------------------------------------------------------------------------
@@ -286,18 +287,15 @@ def test_score_reads_the_official_files(
     ):
         (tmp_path / name).write_text(text, encoding="utf-8")
     command = f"{tmp_path}/told.json --ref {tmp_path}/gold.json --metric squad".split()
-    assert (
-        dispatch(
-            [
-                "score",
-                *command,
-                "--na-prob",
-                str(tmp_path / "odds.json"),
-                "--na-prob-thresh",
-                "0.5",
-            ]
-        )
-        == 0
+    succeed(
+        [
+            "score",
+            *command,
+            "--na-prob",
+            str(tmp_path / "odds.json"),
+            "--na-prob-thresh",
+            "0.5",
+        ]
     )
     out = capsys.readouterr().out
     assert "exact             = 100.00\n" in out

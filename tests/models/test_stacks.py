@@ -11,8 +11,7 @@ import torch
 
 from masscli.api.model import load
 from masscli.checkpoint.checkpoint import Checkpoint
-from masscli.cli.app import dispatch
-from tests.commands import predict, refused
+from tests.commands import predict, refused, succeed
 from tests.toy_tasks import REST, TINY, finetune, save
 
 pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
@@ -29,11 +28,8 @@ def whole(labeled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         ).split(),
         *TINY,
     ]
-    assert (
-        dispatch(
-            [*command, *"--norm post --positions learned --embeddings separate".split()]
-        )
-        == 0
+    succeed(
+        [*command, *"--norm post --positions learned --embeddings separate".split()]
     )
     return place
 
@@ -161,12 +157,7 @@ def test_an_encoder_without_its_decoder_can_learn_to_generate(
     )
     model = Checkpoint.open(tmp_path / "run").recipe.model
     assert (model.encoder_layers, model.decoder_layers) == (1, 0)
-    assert (
-        dispatch(
-            f"generate {tmp_path}/run --input {labeled}/valid.src --beam 1".split()
-        )
-        == 0
-    )
+    succeed(f"generate {tmp_path}/run --input {labeled}/valid.src --beam 1")
 
 
 def test_a_run_that_was_not_trained_to_generate_says_so(
@@ -176,12 +167,7 @@ def test_a_run_that_was_not_trained_to_generate_says_so(
 
     def warned(run_folder: Path, task: str = "classify") -> bool:
         capsys.readouterr()
-        assert (
-            dispatch(
-                f"generate {run_folder} --input {line} --precision fp32 --beam 1".split()
-            )
-            == 0
-        )
+        succeed(f"generate {run_folder} --input {line} --precision fp32 --beam 1")
         out, err = capsys.readouterr()
         assert out.count("\n") == 1
         return (

@@ -34,6 +34,7 @@ from masscli.objectives.objective import Objective, ObjectiveContext
 from masscli.objectives.registry import OBJECTIVES, objective_class
 from masscli.objectives.shared.paired_text import add_special_tokens
 from masscli.training.setup.build import build
+from tests.commands import succeed
 from tests.objectives.shared.test_segment_pairs import Text, pairs
 from tests.objectives.shared.test_segment_pairs import pairs as segment_pairs
 from tests.toy import recipe
@@ -690,14 +691,9 @@ def test_text_from_which_no_order_can_be_learned_is_reported(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "text").write_text(lines, encoding="utf-8")
-    assert (
-        masscli(
-            (
-                f"preprocess --mono en={tmp_path}/text --vocab-size 28 "
-                f"--destdir {tmp_path}/data"
-            ).split()
-        )
-        == 0
+    succeed(
+        f"preprocess --mono en={tmp_path}/text --vocab-size 28 "
+        f"--destdir {tmp_path}/data"
     )
     small = (
         "--dim 16 --heads 2 --encoder-layers 1 --decoder-layers 0 "

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from masscli.__main__ import run
 from masscli.core.errors import MasscliError
 from masscli.metrics import score
 from masscli.metrics.config import ScoreConfig
+from tests.commands import succeed
 from tests.preloaded import Preloaded
 from tests.recipes.command_lines import (
     ROOT,
@@ -87,11 +87,11 @@ def test_shell_blocks_of_pages_parse_and_have_known_flags(
 def test_recipes_can_be_listed_and_their_settings_are_known(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["recipe", "list"]) == 0
+    succeed(["recipe", "list"])
     assert f"{folder.name} " in capsys.readouterr().out
     # The recipe ende has the settings of enfr.
     settings = folder if folder.name != "ende" else folder.parent / "enfr"
-    assert run(["recipe", "check", *map(str, sorted(settings.glob("*.toml")))]) == 0
+    succeed(["recipe", "check", *map(str, sorted(settings.glob("*.toml")))])
 
 
 def test_quickstart_runs_and_runs_again(tmp_path: Path, preloaded: Preloaded) -> None:

@@ -12,6 +12,7 @@ import pytest
 from masscli.__main__ import run
 from masscli.reporting import recipe_folders
 from masscli.reporting.recipe_folders import run_recipe
+from tests.commands import succeed
 
 
 @pytest.fixture
@@ -39,14 +40,14 @@ def recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_recipes_are_listed_with_their_titles(
     recipes: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["recipe", "list"]) == 0
+    succeed(["recipe", "list"])
     assert capsys.readouterr().out == "other  Another one\nsmall  A small experiment\n"
 
 
 def test_a_recipe_is_shown_with_its_scripts(
     recipes: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["recipe", "show", "small"]) == 0
+    succeed(["recipe", "show", "small"])
     out = capsys.readouterr().out
     assert out.startswith("# A small experiment\n\nIts description.\n")
     assert "# ---- 1-first.sh ----\necho" in out

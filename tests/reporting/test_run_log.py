@@ -11,6 +11,7 @@ import pytest
 from masscli.__main__ import run
 from masscli.core.errors import MasscliError
 from masscli.reporting.run_log import cost_rows, read_run
+from tests.commands import succeed
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def cells(printed: str) -> list[list[str]]:
 def test_costs_and_metrics_of_a_run(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["report", str(folder), "--metric", "loss", "--curve", "loss"]) == 0
+    succeed(["report", str(folder), "--metric", "loss", "--curve", "loss"])
     head, _, row = cells(capsys.readouterr().out)
     costs = ["run", "updates", "minutes", "s/update", "targets/s", "GiB"]
     assert head == [*costs, "loss", "loss@100", "loss@150"]
@@ -79,7 +80,7 @@ def test_metrics_that_all_runs_have_are_shown(
         (["other"], [["loss", "bleu"], ["3.25", "20"]]),
         (["mass", "other"], [["loss"], ["7.25"], ["3.25"]]),
     ):
-        assert run(["report", *(str(folder.parent / name) for name in names)]) == 0
+        succeed(["report", *(str(folder.parent / name) for name in names)])
         head, _, *rows = cells(capsys.readouterr().out)
         assert [row[6:] for row in (head, *rows)] == expected
 
@@ -88,12 +89,9 @@ def test_metrics_are_added_to_a_log_of_scores(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log = tmp_path / "scores.jsonl"
-    assert (
-        run(f"report {folder} --metric ppl-word --append {log} --tag k=0.5".split())
-        == 0
-    )
+    succeed(f"report {folder} --metric ppl-word --append {log} --tag k=0.5")
     capsys.readouterr()
-    assert run(["report", str(log)]) == 0
+    succeed(["report", str(log)])
     assert cells(capsys.readouterr().out)[2] == ["0.5", "1", "40.00"]
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from masscli.__main__ import run
 from masscli.reporting.svg_chart import MAX_POINTS, Curve, line_chart, ticks
+from tests.commands import succeed
 
 
 class Page(HTMLParser):
@@ -91,7 +92,7 @@ def test_a_page_shows_curves_alarms_samples_and_differing_settings(
     runs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     html = tmp_path / "report.html"
-    assert run(["report", *runs, "--html", str(html)]) == 0
+    succeed(["report", *runs, "--html", str(html)])
     assert capsys.readouterr().out.startswith("| run ")
     page = parse(html)
     charts = [attributes["aria-label"] for tag, attributes in page.tags if tag == "svg"]
@@ -118,7 +119,7 @@ def test_a_page_loads_nothing_and_executes_nothing(
     runs: list[str], tmp_path: Path
 ) -> None:
     html = tmp_path / "report.html"
-    assert run(["report", runs[0], "--html", str(html)]) == 0
+    succeed(["report", runs[0], "--html", str(html)])
     page = parse(html)
     assert not {"script", "link", "img", "iframe", "object"} & {
         tag for tag, _ in page.tags
@@ -149,7 +150,7 @@ def test_a_page_of_scores(tmp_path: Path) -> None:
         )
     log.write_text("".join(json.dumps(line) + "\n" for line in lines))
     html = tmp_path / "scores.html"
-    assert run(["report", str(log), "--html", str(html), "--x", "k"]) == 0
+    succeed(["report", str(log), "--html", str(html), "--x", "k"])
     page = parse(html)
     assert [
         attributes["aria-label"] for tag, attributes in page.tags if tag == "svg"

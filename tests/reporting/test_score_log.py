@@ -19,6 +19,7 @@ from masscli.reporting.score_log import (
     summarize,
 )
 from masscli.reporting.score_table import with_x_tag
+from tests.commands import succeed
 
 SCORES = {
     ("scratch", 1): 10.0,
@@ -96,7 +97,7 @@ def test_a_small_p_is_not_printed_as_zero(
             value = values[method][seed - 1]
             row = {"metric": "BLEU", "value": value, "signature": "s", "tags": tags}
             file.write(json.dumps(row) + "\n")
-    assert run(["report", str(path), "--baseline", "method=scratch"]) == 0
+    succeed(["report", str(path), "--baseline", "method=scratch"])
     assert "(+4.00, p < 0.001)" in capsys.readouterr().out
 
 
@@ -105,13 +106,13 @@ def test_a_score_that_another_one_replaces_is_named(
 ) -> None:
     """Two seeds without a tag look like one run; the same value again is a repeated command."""
     path = write_log(tmp_path / "log.jsonl")
-    assert run(["report", str(path)]) == 0
+    succeed(["report", str(path)])
     assert capsys.readouterr().err == ""
     row = {"metric": "BLEU", "value": 17.5, "signature": "s", "tags": {"method": "x"}}
     other = {**row, "value": 18.0}
     with path.open("a") as file:
         file.writelines(json.dumps(entry) + "\n" for entry in (row, row, other, other))
-    assert run(["report", str(path)]) == 0
+    succeed(["report", str(path)])
     assert (
         f"warning: {path}: 2 scores do not count, since a later one has the same tags, "
         "such as BLEU 17.50 of method=x" in capsys.readouterr().err
@@ -213,9 +214,9 @@ def test_from_score_to_table(
                 f"score {tmp_path}/hyp --ref {tmp_path}/ref --metric bleu,chrf".split()
             )
             tags = ["--tag", f"method={method}", "--tag", f"seed={seed}"]
-            assert run([*command, "--append", log, *tags]) == 0
+            succeed([*command, "--append", log, *tags])
     capsys.readouterr()
-    assert run(["report", log, "--baseline", "method=scratch"]) == 0
+    succeed(["report", log, "--baseline", "method=scratch"])
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")]
         for line in capsys.readouterr().out.splitlines()
@@ -268,7 +269,7 @@ def test_a_baseline_without_anything_to_compare_is_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log = write_log(tmp_path / "log.jsonl", {("scratch", 1): 1.0, ("mass", 2): 2.0})
-    assert run(["report", str(log), "--baseline", "method=scratch"]) == 0
+    succeed(["report", str(log), "--baseline", "method=scratch"])
     assert capsys.readouterr().err == (
         "warning: --baseline method=scratch: no other score has the same tags otherwise, "
         "and a seed in common\n"
@@ -278,7 +279,7 @@ def test_a_baseline_without_anything_to_compare_is_reported(
 def test_a_plot_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("matplotlib")
     log, picture = str(write_log(tmp_path / "log.jsonl")), tmp_path / "plot.svg"
-    assert run(["report", log, "--plot", str(picture), "--x", "method"]) == 0
+    succeed(["report", log, "--plot", str(picture), "--x", "method"])
     text = picture.read_text()
     assert text.startswith("<?xml")
     assert "scratch" in text
@@ -303,9 +304,7 @@ def test_a_metric_can_be_drawn_against_another_one(tmp_path: Path) -> None:
         with_x_tag(summaries, "method") == summaries
         and with_x_tag(summaries, "nothing") == {}
     )
-    assert (
-        run(f"report {path} --html {tmp_path}/page.html --x sentences/s".split()) == 0
-    )
+    succeed(f"report {path} --html {tmp_path}/page.html --x sentences/s")
     assert "By sentences/s" in (tmp_path / "page.html").read_text()
 
 
@@ -326,7 +325,7 @@ def test_answers_to_questions_are_logged(
     command = (
         f"score {tmp_path}/hyp.json --ref {tmp_path}/dev.json --metric squad".split()
     )
-    assert run([*command, "--append", str(log), "--tag", "seed=1"]) == 0
+    succeed([*command, "--append", str(log), "--tag", "seed=1"])
     assert {score.metric: score.value for score in read_scores(log)} == {
         "exact": 100.0,
         "f1": 100.0,

@@ -11,6 +11,7 @@ from masscli.__main__ import run as masscli
 from masscli.core.errors import MasscliError
 from masscli.text.corpus import iter_lines, scan_file
 from masscli.text.wmt_markup import read_test_set, source_lines, translation_lines
+from tests.commands import succeed
 
 SGML = """<refset setid="newstest2014" srclang="any" trglang="de">
 <DOC docid="a" sysid=ref>
@@ -60,7 +61,7 @@ def test_every_translation_is_a_reference(
     scores = []
     for references in (["x.xml"], ["a", "c"]):
         options = [f"--ref={tmp_path / name}" for name in references]
-        assert masscli(["score", str(output), *options, "--metric", "chrf,ter"]) == 0
+        succeed(["score", str(output), *options, "--metric", "chrf,ter"])
         scores.append(capsys.readouterr().out)
     assert scores[0] == scores[1]
     assert "nrefs:2" in scores[0]
@@ -139,6 +140,6 @@ def test_compare_reads_test_sets(
     for source, reference in (("in.xml", "ref.sgm"), ("in", "ref")):
         command = ["compare", "old", "new", "--input", source, "--ref", reference]
         paths = [str(tmp_path / word) if word in files else word for word in command]
-        assert masscli(paths) == 0
+        succeed(paths)
         reports.append(capsys.readouterr().out)
     assert reports[0] == reports[1]

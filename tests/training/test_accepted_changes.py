@@ -12,6 +12,7 @@ from masscli.core.errors import MasscliError
 from masscli.data.batches.sampler import Position
 from masscli.training.events import Event
 from masscli.training.setup.build import build
+from tests.commands import succeed
 from tests.toy import recipe
 from tests.training.test_trainer import PAIRS, last, same_run, steps, train
 
@@ -130,10 +131,7 @@ def test_the_flag_reaches_the_run(
         "--save-dir",
         str(tmp_path / "run"),
     ]
-    assert masscli([*command, "--max-update", "2", "--lr", "0.01"]) == 0
+    succeed([*command, "--max-update", "2", "--lr", "0.01"])
     assert masscli([*command, "--max-update", "3", "--lr", "0.02"]) == 2
-    assert (
-        masscli([*command, "--max-update", "3", "--lr", "0.02", "--accept-changes"])
-        == 0
-    )
+    succeed([*command, "--max-update", "3", "--lr", "0.02", "--accept-changes"])
     assert "changed: optim.lr is 0.02, was 0.01" in capsys.readouterr().err

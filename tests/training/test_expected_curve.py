@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from masscli.__main__ import run as masscli
 from masscli.core.config import ConfigError
 from masscli.core.errors import MasscliError
 from masscli.training.config import ValidConfig
 from masscli.training.events import Evaluated
 from masscli.training.expected_curve import parse_expected_curve
 from masscli.training.setup.build import build
+from tests.commands import succeed
 from tests.toy import recipe
 from tests.training.test_trainer import train
 
@@ -77,7 +77,7 @@ def test_a_run_says_whether_it_is_inside(
         "--expected-curve",
         "loss=1:1-20,2:90-99,3:0.1-0.2",
     ]
-    assert masscli([*command, *every, "--save-dir", str(tmp_path / "run")]) == 0
+    succeed([*command, *every, "--save-dir", str(tmp_path / "run")])
     messages = [
         line
         for line in capsys.readouterr().err.splitlines()

@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from masscli.__main__ import run as masscli
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.core.config import ConfigError
 from masscli.core.errors import MasscliError
@@ -18,6 +17,7 @@ from masscli.data.batches.batch import Tokens
 from masscli.data.storage.data_folder import DataFolder
 from masscli.text.extended_model import ExtendedModel
 from masscli.training.setup.build import build
+from tests.commands import succeed
 from tests.toy import recipe
 from tests.training.test_trainer import last, same_run, train
 
@@ -53,7 +53,7 @@ def extend(toy: Path, folder: Path, accent: str, *options: str) -> Path:
         *f"--validpref {folder}/valid --new-pieces 20 --destdir {folder}/data".split(),
         *options,
     ]
-    assert masscli(command) == 0
+    succeed(command)
     return folder / "data"
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from masscli.__main__ import run as masscli
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.checkpoint.find_checkpoint import saved_checkpoints
 from masscli.core.errors import MasscliError
 from masscli.data.batches.sampler import Position
 from masscli.training.events import Evaluated, Event, Saved
 from masscli.training.setup.build import build
+from tests.commands import succeed
 from tests.toy import recipe
 from tests.training.test_trainer import PAIRS, end, last, same_run, train
 
@@ -108,7 +108,7 @@ def test_options_that_need_a_validation_are_refused_without_examples(
     data = tmp_path / "data"
     args = ["--langs", "en,de", "--trainpref", str(tmp_path / "train")]
     args += ["--mono", f"valid.en={tmp_path / 'mono'}", "--spm-model", str(toy)]
-    assert masscli(["preprocess", *args, "--destdir", str(data)]) == 0
+    succeed(["preprocess", *args, "--destdir", str(data)])
     for change, flag in (
         ("checkpoint.patience=2", "--patience"),
         ("optim.lr_scheduler=reduce_lr_on_plateau", "--lr-scheduler reduce_lr_on_plateau"),

@@ -40,6 +40,7 @@ from masscli.training.setup.build import build
 from masscli.training.trainer import Trainer
 from masscli.training.updater import ParameterUpdater
 from masscli.training.validation import ValidationResult, Validator
+from tests.commands import succeed
 from tests.toy import TRAIN, recipe
 
 pytestmark = pytest.mark.usefixtures("no_sync", "one_thread")
@@ -464,7 +465,7 @@ def test_a_warm_up_longer_than_the_epochs_causes_a_warning(
         ("none", ["--warmup-updates", "0"], False),
     ):
         capsys.readouterr()
-        assert masscli([*args, *more, "--save-dir", str(tmp_path / name)]) == 0
+        succeed([*args, *more, "--save-dir", str(tmp_path / name)])
         messages = [
             line
             for line in capsys.readouterr().err.splitlines()

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from masscli.__main__ import run as masscli
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.checkpoint.convert.attribution import MAX_LENGTH, read_attribution
+from tests.commands import succeed
 from tests.published_seq2seq import LINES, make_seq2seq
 
 pytestmark = pytest.mark.usefixtures("no_sync", "one_thread")
@@ -19,10 +19,7 @@ def test_attribution_survives_import_fine_tuning_and_export(tmp_path: Path) -> N
     make_seq2seq("marian", tmp_path / "opus")
     (tmp_path / "opus" / "README.md").write_text(CARD, encoding="utf-8")
     run = str(tmp_path / "run")
-    assert (
-        masscli(["import", str(tmp_path / "opus"), "--langs", "en,de", "--output", run])
-        == 0
-    )
+    succeed(["import", str(tmp_path / "opus"), "--langs", "en,de", "--output", run])
     line = "folder opus, license cc-by-4.0, base_model some/one"
     assert Checkpoint.open(tmp_path / "run").state.attribution == (line,)
 
@@ -38,20 +35,13 @@ def test_attribution_survives_import_fine_tuning_and_export(tmp_path: Path) -> N
         "--validpref",
         str(tmp_path / "valid"),
     ]
-    assert (
-        masscli(
-            [
-                "preprocess",
-                "--spm-model",
-                run,
-                "--langs",
-                "en,de",
-                *prefixes,
-                "--destdir",
-                data,
-            ]
-        )
-        == 0
+    succeed(
+        [
+            *f"preprocess --spm-model {run} --langs en,de".split(),
+            *prefixes,
+            "--destdir",
+            data,
+        ]
     )
     task = [
         *"--task translate -s en -t de --init-from".split(),
@@ -61,14 +51,9 @@ def test_attribution_survives_import_fine_tuning_and_export(tmp_path: Path) -> N
         "--num-workers",
         "0",
     ]
-    assert (
-        masscli(["finetune", data, *task, "--precision", "fp32", "--save-dir", tuned])
-        == 0
-    )
+    succeed(["finetune", data, *task, "--precision", "fp32", "--save-dir", tuned])
     for to in ("huggingface", "safetensors"):
-        assert (
-            masscli(["export", tuned, "--to", to, "--output", str(tmp_path / to)]) == 0
-        )
+        succeed(["export", tuned, "--to", to, "--output", str(tmp_path / to)])
         assert f"- {line}\n" in (tmp_path / to / "NOTICE").read_text(encoding="utf-8")
     # What was imported before comes first.
     assert read_attribution(tmp_path / "huggingface", {}) == (
@@ -92,8 +77,5 @@ def test_a_run_of_its_own_has_no_notice(toy: Path, tmp_path: Path) -> None:
     from tests.translators import random_translator
 
     run = random_translator("default", toy, tmp_path / "run")
-    assert (
-        masscli(f"export {run.path} --to safetensors --output {tmp_path}/out".split())
-        == 0
-    )
+    succeed(f"export {run.path} --to safetensors --output {tmp_path}/out")
     assert not (tmp_path / "out" / "NOTICE").exists()

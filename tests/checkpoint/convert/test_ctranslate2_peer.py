@@ -22,6 +22,7 @@ from masscli.checkpoint.convert.ctranslate2_export import (
 )
 from masscli.checkpoint.convert.token_names import token_names
 from masscli.generation.config import GenerationConfig
+from tests.commands import succeed
 from tests.published import error_of
 from tests.toy import WORDS, recipe, sentences
 from tests.training.test_trainer import train
@@ -219,14 +220,8 @@ def test_a_conversion_is_cached_and_repeated_for_other_weights_or_if_damaged(
     model_file = run.path / "ctranslate2" / "en-de" / "model.bin"
 
     def translate() -> bytes:
-        assert (
-            masscli(
-                (
-                    f"generate {run.path} --backend ctranslate2 --early-stop "
-                    f"-i {tmp_path}/in"
-                ).split()
-            )
-            == 0
+        succeed(
+            f"generate {run.path} --backend ctranslate2 --early-stop -i {tmp_path}/in"
         )
         return model_file.read_bytes()
 
@@ -297,10 +292,10 @@ def test_a_shortlist_works_with_both_decoders(
     """One line at a time, since CTranslate2 takes the candidates of a batch together."""
     made, short = tmp_path / "shortlist.txt", tmp_path / "short"
     command = f"shortlist {toy} -s en -t de --per-piece 2 --frequent 1".split()
-    assert masscli([*command, "--output", str(made)]) == 0
-    assert masscli([
+    succeed([*command, "--output", str(made)])
+    succeed([
         "export", str(trained.path), "--to", "ctranslate2", "--shortlist", str(made), "--output", str(short)
-    ]) == 0  # fmt: skip
+    ])  # fmt: skip
     assert (short / "vmap.txt").read_bytes() == made.read_bytes()
     search: dict[str, Any] = {
         "beam": 3,

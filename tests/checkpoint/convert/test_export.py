@@ -23,6 +23,7 @@ from masscli.models.transformer import Transformer
 from masscli.objectives.electra.objective import Detector
 from masscli.training.recipe import Recipe
 from masscli.training.setup.architecture import ARCHITECTURE_FIELDS
+from tests.commands import succeed
 from tests.published import (
     D,
     E,
@@ -264,19 +265,11 @@ def test_training_reports_at_the_start_what_cannot_be_exported(
     )
     for number, (languages, expected) in enumerate((("embedding", 1), ("none", 0))):
         save = str(tmp_path / str(number))
-        assert (
-            run(
-                [
-                    *train,
-                    "--arch",
-                    "bert-base",
-                    "--languages",
-                    languages,
-                    "--save-dir",
-                    save,
-                ]
-            )
-            == 0
+        succeed(
+            [
+                *train,
+                *f"--arch bert-base --languages {languages} --save-dir {save}".split(),
+            ]
         )
         assert " ".join(capsys.readouterr().err.split()).count(warning) == expected
 
@@ -454,31 +447,20 @@ def test_fine_tuning_from_an_import_equals_fine_tuning_from_the_run(
         "--lr",
         "1e-3",
     ]
-    assert (
-        run(
-            [
-                "pretrain",
-                *train,
-                *small,
-                "--max-update",
-                "2",
-                "--save-dir",
-                str(tmp_path / "run"),
-            ]
-        )
-        == 0
+    succeed(
+        [
+            "pretrain",
+            *train,
+            *small,
+            "--max-update",
+            "2",
+            "--save-dir",
+            str(tmp_path / "run"),
+        ]
     )
-    assert (
-        run(["export", str(tmp_path / "run"), "--output", str(tmp_path / "published")])
-        == 0
-    )
+    succeed(["export", str(tmp_path / "run"), "--output", str(tmp_path / "published")])
     capsys.readouterr()
-    assert (
-        run(
-            f"import {tmp_path}/published --langs en,de --output {tmp_path}/again".split()
-        )
-        == 0
-    )
+    succeed(f"import {tmp_path}/published --langs en,de --output {tmp_path}/again")
     out, err = capsys.readouterr()
     assert out == f"{tmp_path / 'again' / 'checkpoints' / 'step-0000000'}\n"
     assert err.startswith(
@@ -487,18 +469,14 @@ def test_fine_tuning_from_an_import_equals_fine_tuning_from_the_run(
     losses = []
     for start in ("run", "again"):
         save = tmp_path / f"from-{start}"
-        assert (
-            run(
-                [
-                    "pretrain",
-                    *train,
-                    *(
-                        f"--init-from {tmp_path}/{start} --max-update 2 "
-                        f"--save-dir {save}"
-                    ).split(),
-                ]
-            )
-            == 0
+        succeed(
+            [
+                "pretrain",
+                *train,
+                *(
+                    f"--init-from {tmp_path}/{start} --max-update 2 --save-dir {save}"
+                ).split(),
+            ]
         )
         events = [
             json.loads(line) for line in (save / "log.jsonl").read_text().splitlines()
@@ -507,7 +485,7 @@ def test_fine_tuning_from_an_import_equals_fine_tuning_from_the_run(
             [event["losses"] for event in events if event["event"] == "stepped"]
         )
     assert losses[0] == losses[1] and len(losses[0]) == 2
-    assert run(["inspect", str(tmp_path / "again"), "--verify"]) == 0
+    succeed(["inspect", str(tmp_path / "again"), "--verify"])
     capsys.readouterr()
     assert (
         run(["pretrain", *train, "--save-dir", str(tmp_path / "again")]) == 2

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from masscli.cli.app import dispatch
+from tests.commands import succeed
 
 pytestmark = pytest.mark.peer_samples
 SEARCH = (
@@ -41,10 +41,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "-o",
             str(folder / name),
         ]
-        assert (
-            dispatch([*command, "--spm-model", str(peer / "sentencepiece.bpe.model")])
-            == 0
-        )
+        succeed([*command, "--spm-model", str(peer / "sentencepiece.bpe.model")])
     return folder
 
 
@@ -82,7 +79,7 @@ def test_outputs_are_those_of_fairseq(
         *SEARCH,
     ]
     command += ["--backend", backend, "--beam", str(beam), "--output", str(found_path)]
-    assert dispatch(command) == 0
+    succeed(command)
     actual = read_outputs(found_path)
     expected = read_outputs(sample(name) / f"gen.beam{beam}.txt")
     assert len(actual) == len(expected) == LINES
@@ -106,7 +103,7 @@ def test_sources_are_cut_as_fairseq_read_them(
         str(sample(name) / "test.tok.en"),
         *SEARCH,
     ]
-    assert dispatch([*command, "--beam", "1", "--output", str(actual)]) == 0
+    succeed([*command, "--beam", "1", "--output", str(actual)])
     sources = [
         line
         for line in actual.read_text(encoding="utf-8").splitlines()
@@ -127,7 +124,7 @@ def test_fairseq_transformers_and_masscli_translate_alike(
     )
     transformers.utils.logging.disable_progress_bar()
     folder = tmp_path / "theirs"
-    assert dispatch(["export", str(runs / "fairseq-a"), "--output", str(folder)]) == 0
+    succeed(["export", str(runs / "fairseq-a"), "--output", str(folder)])
     model = transformers.AutoModelForSeq2SeqLM.from_pretrained(folder).eval()
     assert type(model).__name__ == "FSMTForConditionalGeneration"
     dictionary = (

@@ -26,6 +26,7 @@ from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Tokens
 from masscli.objectives.electra.objective import Detector
 from masscli.text.sentencepiece_model import train_sentencepiece
+from tests.commands import succeed
 from tests.published import (
     CONFIGS,
     PIECES,
@@ -1115,9 +1116,9 @@ def test_wrong_options_are_refused(
         capsys.readouterr().err
         == "error: --langs: expected languages, such as en,de, each once, got en,en\nhint: masscli import --help\n"
     )
-    assert run(["import", str(tmp_path), "--output", str(tmp_path / "run")]) == 0
+    succeed(["import", str(tmp_path), "--output", str(tmp_path / "run")])
     capsys.readouterr()
-    assert run(["inspect", str(tmp_path / "run")]) == 0
+    succeed(["inspect", str(tmp_path / "run")])
     shown = [
         line
         for line in capsys.readouterr().out.splitlines()

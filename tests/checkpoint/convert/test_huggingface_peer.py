@@ -15,13 +15,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from masscli.__main__ import run as masscli
 from masscli.api.model import load
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.checkpoint.convert.export import export_checkpoint
 from masscli.checkpoint.convert.import_ import import_folder
 from masscli.data.batches.batch import Tokens
 from masscli.objectives.electra.objective import Detector
+from tests.commands import succeed
 from tests.published import V, texts, write_wordpiece
 
 with warnings.catch_warnings():
@@ -223,7 +223,7 @@ def test_fine_tuned_models_give_the_same_scores(
         "--save-dir",
         str(tmp_path / "run"),
     ]
-    assert masscli(learn) == 0
+    succeed(learn)
     notes = export_checkpoint(tmp_path / "run", tmp_path / "ours", None)
     assert not any(f"{task}-" in note or ".head" in note for note in notes), (
         "the head is not left behind"

@@ -12,6 +12,7 @@ from masscli.__main__ import run as masscli
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.core.config import to_dict
 from masscli.text.tokenizer import Tokenizer
+from tests.commands import succeed
 from tests.published import assert_same_tensors, error_of
 from tests.toy import recipe
 from tests.training.test_trainer import train
@@ -51,19 +52,11 @@ def test_to_masscli_is_accepted_by_other_commands(
     (tmp_path / "in").write_text("ba be bi\n", encoding="utf-8")
     outputs = []
     for run in (trained, tmp_path / "small"):
-        assert (
-            masscli(
-                f"generate {run} -s en -t de -i {tmp_path}/in --precision fp32".split()
-            )
-            == 0
-        )
+        succeed(f"generate {run} -s en -t de -i {tmp_path}/in --precision fp32")
         outputs.append(capsys.readouterr().out)
     assert outputs[0].splitlines()[-1] == outputs[1].splitlines()[-1]
-    assert (
-        masscli(f"average {trained} {tmp_path}/small --output {tmp_path}/mean".split())
-        == 0
-    )
-    assert masscli(["inspect", str(tmp_path / "small")]) == 0
+    succeed(f"average {trained} {tmp_path}/small --output {tmp_path}/mean")
+    succeed(["inspect", str(tmp_path / "small")])
 
 
 def test_to_safetensors_holds_what_is_needed_to_read_it(

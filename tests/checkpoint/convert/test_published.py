@@ -18,6 +18,7 @@ from masscli.checkpoint.convert.import_ import import_folder
 from masscli.checkpoint.convert.import_file import import_file
 from masscli.core.errors import MasscliError
 from tests import published
+from tests.commands import succeed
 from tests.fuzz.sound import make_shards
 from tests.peers.small_files import write_fairseq, write_mass
 from tests.published_seq2seq import make_seq2seq
@@ -223,7 +224,7 @@ def test_paths_that_cannot_be_imported_cause_a_hint(
     published.write(folder, "bert")
     weights = load_file(folder / "model.safetensors")
     torch.save(weights, tmp_path / "pytorch_model.bin")
-    assert run(["import", str(folder), "--output", str(tmp_path / "run")]) == 0
+    succeed(["import", str(folder), "--output", str(tmp_path / "run")])
     for path, message, hint in (
         (folder / "model.safetensors", "holds safetensors, which are weights", "name the folder"),
         (tmp_path / "pytorch_model.bin", "is a checkpoint of an unknown program", "for a Hugging Face model, name its folder"),

@@ -11,7 +11,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from masscli.__main__ import run as masscli
 from masscli.api.model import load
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.checkpoint.convert import seq2seq_vocabulary
@@ -19,6 +18,7 @@ from masscli.checkpoint.convert.generation_settings import read_generation_setti
 from masscli.checkpoint.convert.import_ import import_folder
 from masscli.checkpoint.convert.translator_export import export_translator
 from masscli.generation.config import GenerationConfig
+from tests.commands import succeed
 from tests.published import assert_same_tensors, error_of
 from tests.published_seq2seq import LINES, SEQ2SEQ, make_seq2seq, write_json
 from tests.translators import random_translator
@@ -33,23 +33,18 @@ def test_tensors_survive_import_and_export_bit_by_bit(
     tensors = make_seq2seq(name, tmp_path / "theirs")
     languages = SEQ2SEQ[name].languages
     run = str(tmp_path / "run")
-    assert (
-        masscli(
-            [
-                "import",
-                str(tmp_path / "theirs"),
-                "--langs",
-                ",".join(languages),
-                "--output",
-                run,
-            ]
-        )
-        == 0
+    succeed(
+        [
+            "import",
+            str(tmp_path / "theirs"),
+            "--langs",
+            ",".join(languages),
+            "--output",
+            run,
+        ]
     )
     direction = ["-s", languages[0], "-t", languages[-1]]
-    assert (
-        masscli(["export", run, *direction, "--output", str(tmp_path / "again")]) == 0
-    )
+    succeed(["export", run, *direction, "--output", str(tmp_path / "again")])
     assert_same_tensors(load_file(tmp_path / "again" / "model.safetensors"), tensors)
     before, after = (
         json.loads((tmp_path / folder / "config.json").read_text())

@@ -26,6 +26,7 @@ from masscli.checkpoint.convert.token_names import token_names
 from masscli.checkpoint.convert.translator_export import export_translator
 from masscli.generation.config import GenerationConfig
 from masscli.text.model_kinds import TWO_VOCABULARIES
+from tests.commands import succeed
 from tests.published_seq2seq import (
     LINES,
     write_bart,
@@ -490,18 +491,13 @@ def test_the_commands_translate_with_imported_variants(
     make_peer(name, tmp_path / "theirs", {})
     run, source = str(tmp_path / "run"), tmp_path / "in"
     langs = "en,deu,pt" if name == "marian-tags" else "en,de"
-    assert (
-        masscli(["import", str(tmp_path / "theirs"), "--langs", langs, "--output", run])
-        == 0
-    )
+    succeed(["import", str(tmp_path / "theirs"), "--langs", langs, "--output", run])
     source.write_text("bab\n", encoding="utf-8")
     generate = ["generate", run, "-i", str(source), "-s", "en"]
     for target in langs.split(",")[1:]:
-        assert masscli([*generate, "-t", target]) == 0
+        succeed([*generate, "-t", target])
         again = str(tmp_path / target)
-        assert (
-            masscli(["export", run, "-s", "en", "-t", target, "--output", again]) == 0
-        )
+        succeed(["export", run, "-s", "en", "-t", target, "--output", again])
     capsys.readouterr()
     backwards = [
         "generate",
@@ -768,12 +764,7 @@ def test_generation_settings_survive_import_and_export(
     }
     path = tmp_path / "theirs" / "generation_config.json"
     write_json(path, {**json.loads(path.read_text(encoding="utf-8")), **settings})
-    assert (
-        masscli(
-            f"import {tmp_path}/theirs --langs en,ro --output {tmp_path}/run".split()
-        )
-        == 0
-    )
+    succeed(f"import {tmp_path}/theirs --langs en,ro --output {tmp_path}/run")
     run = Checkpoint.open(tmp_path / "run")
     search = (
         load(run.path).text_model(source="en", target="ro").search_config({"beam": "2"})
@@ -794,7 +785,7 @@ def test_generation_settings_survive_import_and_export(
     )
     assert (search.no_repeat_ngram_size, search.early_stop) == (3, True)
     (tmp_path / "in").write_text("bab\n", encoding="utf-8")
-    assert masscli(f"generate {run.path} -s en -t ro -i {tmp_path}/in".split()) == 0
+    succeed(f"generate {run.path} -s en -t ro -i {tmp_path}/in")
     assert "search: --beam 3 --lenpen 0.6" in capsys.readouterr().err
     export_translator(run, "en", "ro", tmp_path / "again")
     again = json.loads(
@@ -985,12 +976,7 @@ def test_an_imported_model_is_fine_tuned(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_peer("marian", tmp_path / "theirs", {})
-    assert (
-        masscli(
-            f"import {tmp_path}/theirs --langs en,de --output {tmp_path}/run".split()
-        )
-        == 0
-    )
+    succeed(f"import {tmp_path}/theirs --langs en,de --output {tmp_path}/run")
     for language, lines in (("en", LINES), ("de", [line.upper() for line in LINES])):
         for split in ("train", "valid"):
             (tmp_path / f"{split}.{language}").write_text(
@@ -1003,34 +989,28 @@ def test_an_imported_model_is_fine_tuned(
         "--validpref",
         str(tmp_path / "valid"),
     ]
-    assert (
-        masscli(
-            [
-                *f"preprocess --spm-model {tmp_path}/run --langs en,de".split(),
-                *prefixes,
-                "--destdir",
-                data,
-            ]
-        )
-        == 0
+    succeed(
+        [
+            *f"preprocess --spm-model {tmp_path}/run --langs en,de".split(),
+            *prefixes,
+            "--destdir",
+            data,
+        ]
     )
     options = (
         "--max-update 30 --lr 0.01 --warmup-updates 5 --max-tokens 400 "
         "--precision fp32 --num-workers 0"
     ).split()
     tuned = tmp_path / "tuned"
-    assert (
-        masscli(
-            [
-                "finetune",
-                data,
-                *f"--task translate -s en -t de --init-from {tmp_path}/run".split(),
-                *options,
-                "--save-dir",
-                str(tuned),
-            ]
-        )
-        == 0
+    succeed(
+        [
+            "finetune",
+            data,
+            *f"--task translate -s en -t de --init-from {tmp_path}/run".split(),
+            *options,
+            "--save-dir",
+            str(tuned),
+        ]
     )
     losses = [
         float(loss)
@@ -1039,7 +1019,7 @@ def test_an_imported_model_is_fine_tuned(
         )
     ]
     assert losses[-1] < 0.8 * losses[0]
-    assert masscli(["export", str(tuned), "--output", str(tmp_path / "again")]) == 0
+    succeed(["export", str(tuned), "--output", str(tmp_path / "again")])
     assert (
         json.loads((tmp_path / "again" / "config.json").read_text(encoding="utf-8"))[
             "model_type"

@@ -21,8 +21,7 @@ from masscli.checkpoint.convert.post_processor import (
     DamagedTemplateError,
     count_separators,
 )
-from masscli.cli.app import dispatch
-from tests.commands import predict, refused
+from tests.commands import predict, refused, succeed
 from tests.published import D, P, Published, Tensors, error_of, tensors, write
 
 pytestmark = pytest.mark.usefixtures("no_sync")
@@ -106,7 +105,7 @@ def test_data_that_an_imported_head_does_not_read_are_refused_by_score(
     import_folder(tmp_path / "theirs", run, ("en",), False)
     table.write_text("sentence\tlabel\na\tbad\n")
     command = f"preprocess --spm-model {run} --langs en --tsv train={table},valid={table} --destdir {data}"
-    assert dispatch(command.split()) == 0
+    succeed(command.split())
     options = ("--data", data, "--gen-subset", "valid")
     assert refused("score", run, *options) == (
         f"{data}: has no valid split of en",
@@ -311,7 +310,7 @@ def test_labels_without_names_are_numbered(
     options: Any = run.recipe.stream["classify"].objective
     assert options.labels == ("LABEL_0", "LABEL_1", "LABEL_2")
     assert options.head_dropout == 0.25
-    assert dispatch(["inspect", str(tmp_path / "run")]) == 0
+    succeed(["inspect", str(tmp_path / "run")])
     assert 'labels = ["LABEL_0", "LABEL_1", "LABEL_2"]' in capsys.readouterr().out
 
 

@@ -13,6 +13,7 @@ from masscli.__main__ import run
 from masscli.cli.foreign.command_line import parse_foreign
 from masscli.cli.foreign.conversion import Conversion, convert, format_command
 from masscli.core.errors import MasscliError
+from tests.commands import succeed
 
 IWSLT = r"""
 CUDA_VISIBLE_DEVICES=0 fairseq-train \
@@ -275,7 +276,7 @@ def run_generate(text: str) -> Conversion:
     conversion = converted(text)
     if "--gen-subset" in conversion.options:
         conversion.options["--gen-subset"] = "valid"
-    assert run(conversion.words()[1:]) == 0
+    succeed(conversion.words()[1:])
     return conversion
 
 
@@ -333,18 +334,14 @@ def test_run_translation(place: Path, no_sync: None, toy: Path) -> None:
         "facebook/mbart-large-50",
     ):
         args = [word for pair in SMALL.items() for word in pair]
-        assert (
-            run(
-                [
-                    *(
-                        "finetune -s en -t de --task=translate --max-update=1 "
-                        "--save-dir"
-                    ).split(),
-                    name,
-                    *args,
-                ]
-            )
-            == 0
+        succeed(
+            [
+                *(
+                    "finetune -s en -t de --task=translate --max-update=1 --save-dir"
+                ).split(),
+                name,
+                *args,
+            ]
         )
     marian = run_small(MARIAN)
     assert marian.options["--batch-size"] == "4" and marian.options["--lr"] == "5e-5"
@@ -380,7 +377,7 @@ def test_fairseq_preprocess(
         word.replace("$TEXT", str(toy.parent))
         for word in shlex.split(line.replace("\\\n", " "))
     ]
-    assert run(args[1:]) == 0
+    succeed(args[1:])
     assert (tmp_path / "data-bin/iwslt14/manifest.json").exists()
     assert "--srcdict: has no counterpart" in notes(text)
 
@@ -547,7 +544,7 @@ def test_mistakes(
     # Some editors begin a file with a byte order mark.
     text = b"\xef\xbb\xbffairseq-train data --lr '[1e-3]'\n"
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text)))
-    assert run(["convert-command", "-"]) == 0
+    succeed(["convert-command", "-"])
     out, err = capsys.readouterr()
     assert (
         out.startswith("masscli finetune data --task translate")
@@ -657,12 +654,12 @@ def test_fairseq_score(
     (tmp_path / "hyp.txt").write_text("The cat sat on the mat , quietly .\n")
     (tmp_path / "ref.txt").write_text("the cat sat on the mat , quietly .\n")
     text = "fairseq-score --sys hyp.txt --ref ref.txt"
-    assert run(converted(text).words()[1:]) == 0
+    succeed(converted(text).words()[1:])
     # fairseq-score splits at white space: of 9, 8, 7 and 6 n-grams, those with "The" do not match.
     assert float(capsys.readouterr().out.split()[2]) == pytest.approx(
         100 * (8 * 7 * 6 * 5 / (9 * 8 * 7 * 6)) ** 0.25, abs=0.01
     )
-    assert run(converted(f"{text} --ignore-case").words()[1:]) == 0
+    succeed(converted(f"{text} --ignore-case").words()[1:])
     assert float(capsys.readouterr().out.split()[2]) == pytest.approx(100)
     assert converted("fairseq-score -r ref.txt").arguments == ["-"]
 

@@ -15,6 +15,7 @@ from masscli.core.errors import MasscliError
 from masscli.data.formats.bad_rows import BadRows
 from masscli.data.formats.registry import guess_format, input_files, read_records
 from masscli.data.storage.data_folder import DataFolder
+from tests.commands import succeed
 from tests.toy_tasks import ENCODER, WORDS, finetune
 
 pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
@@ -157,7 +158,7 @@ def test_swag_and_race_are_learned_and_predicted_without_conversion(
             }  # fmt: skip
             places[split] = race(tmp_path / split, articles)
     command = f"preprocess --spm-model {labeled}/data --destdir {tmp_path}/data --{kind}".split()
-    assert dispatch([*command, f"train={places['train']},valid={places['valid']}"]) == 0
+    succeed([*command, f"train={places['train']},valid={places['valid']}"])
     table = DataFolder.open(tmp_path / "data").table(kind, "valid")
     assert (len(table), table.format) == (12, kind)
     where = {
@@ -172,21 +173,11 @@ def test_swag_and_race_are_learned_and_predicted_without_conversion(
         == 100.0
     )
     capsys.readouterr()
-    assert (
-        dispatch(
-            f"predict {tmp_path}/run -i {places['valid']} --precision fp32".split()
-        )
-        == 0
-    )
+    succeed(f"predict {tmp_path}/run -i {places['valid']} --precision fp32")
     assert capsys.readouterr().out.split() == list(map(str, gold))
-    assert (
-        dispatch(
-            (
-                f"predict {tmp_path}/run --input {places['valid']} --format jsonl "
-                "--precision fp32"
-            ).split()
-        )
-        == 0
+    succeed(
+        f"predict {tmp_path}/run --input {places['valid']} --format jsonl "
+        "--precision fp32"
     )
     predictions = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["label"] for row in predictions] == gold

@@ -9,6 +9,7 @@ import pytest
 from masscli.__main__ import run as masscli
 from masscli.data.storage.data_folder import DataFolder
 from masscli.text.tokenizer import Tokenizer
+from tests.commands import succeed
 from tests.text.extensible import NEW, OLD
 
 ENGLISH = [line for number, line in enumerate(OLD) if number % 5 in (0, 2)]
@@ -30,7 +31,7 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
         f"preprocess --mono en={folder}/train.en --mono de={folder}/train.de".split()
     )
     options = f"--moses --lowercase --vocab-size 90 --destdir {folder}/old".split()
-    assert masscli([*command, *options]) == 0
+    succeed([*command, *options])
     return folder
 
 
@@ -81,7 +82,7 @@ def test_workers_and_an_adopted_extension_give_the_same(
     assert extend(texts, tmp_path / "one") == 0
     assert extend(texts, tmp_path / "two", "--workers", "2") == 0
     adopt = f"preprocess --spm-model {tmp_path}/one -s en -t ro --trainpref {texts}/train".split()
-    assert masscli([*adopt, "--destdir", f"{tmp_path}/three"]) == 0
+    succeed([*adopt, "--destdir", f"{tmp_path}/three"])
     for name in ("two", "three"):
         for path in [
             *sorted((tmp_path / "one").glob("*.bin")),
@@ -137,7 +138,7 @@ def test_options_without_effect_are_named(
     plain = (
         f"preprocess --mono en={texts}/train.en --vocab-size 70 --new-pieces 9".split()
     )
-    assert masscli([*plain, "--destdir", f"{tmp_path}/plain"]) == 0
+    succeed([*plain, "--destdir", f"{tmp_path}/plain"])
     talk = capsys.readouterr().err
     assert "--new-pieces has no effect: there is no --extend" in " ".join(talk.split())
     assert "1 file, " in talk
@@ -152,5 +153,5 @@ def test_without_text_of_the_new_language(
         "there is no training text of ro to learn pieces from"
         in capsys.readouterr().err
     )
-    assert masscli([*command, "--destdir", f"{tmp_path}/new", "--new-pieces", "0"]) == 0
+    succeed([*command, "--destdir", f"{tmp_path}/new", "--new-pieces", "0"])
     assert "ro" in Tokenizer.load(tmp_path / "new").vocab.languages

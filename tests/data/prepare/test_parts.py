@@ -18,6 +18,7 @@ from masscli.data.prepare import chunks, part_files
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.prepare.merge import merge_parts
 from masscli.text import corpus
+from tests.commands import succeed
 
 WORDS = [
     "a",
@@ -77,7 +78,7 @@ OPTIONS: list[list[str]] = [
 
 
 def preprocess(*options: str) -> None:
-    assert masscli(["preprocess", *options]) == 0
+    succeed(["preprocess", *options])
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -118,10 +119,10 @@ def test_joined_parts_are_the_bytes_of_a_single_run(
         folders.append(f"part{number}")
         preprocess(*options, "--part", f"{number}/{parts}", "--destdir", folders[-1])
     # The order in which they are named does not matter.
-    assert masscli(["merge-data", *reversed(folders), "--destdir", "merged"]) == 0
+    succeed(["merge-data", *reversed(folders), "--destdir", "merged"])
     assert contents(Path("merged")) == contents(Path("whole"))
     # Once more, there is nothing to do.
-    assert masscli(["merge-data", *folders, "--destdir", "merged"]) == 0
+    succeed(["merge-data", *folders, "--destdir", "merged"])
     assert contents(Path("merged")) == contents(Path("whole"))
 
 
@@ -131,9 +132,7 @@ def test_more_parts_than_chunks(text: Path, vocabulary: str) -> None:
     preprocess(*options, "--destdir", "whole")
     for number in (1, 2, 3):
         preprocess(*options, "--part", f"{number}/3", "--destdir", f"part{number}")
-    assert (
-        masscli(["merge-data", "part1", "part2", "part3", "--destdir", "merged"]) == 0
-    )
+    succeed(["merge-data", "part1", "part2", "part3", "--destdir", "merged"])
     assert contents(Path("merged")) == contents(Path("whole"))
 
 
@@ -214,7 +213,7 @@ def test_merging_says_what_a_single_run_says(
     whole = capsys.readouterr().err.splitlines()
     for number in (1, 2):
         preprocess(*options, "--part", f"{number}/2", "--destdir", f"part{number}")
-    assert masscli(["merge-data", "part1", "part2", "--destdir", "joined"]) == 0
+    succeed(["merge-data", "part1", "part2", "--destdir", "joined"])
     joined = capsys.readouterr().err.splitlines()
     messages = [line for line in whole if "train.en" in line]
     assert len(messages) == 3 and sum("warning" in line for line in messages) == 2

@@ -29,6 +29,7 @@ from masscli.data.storage import column_writer
 from masscli.data.storage.data_folder import DataFolder
 from masscli.data.storage.manifest import Manifest
 from masscli.text import compressed, corpus
+from tests.commands import succeed
 
 pytestmark = pytest.mark.usefixtures("no_sync")
 
@@ -1013,7 +1014,6 @@ def test_the_option_that_dropped_all_lines_is_named(
 def test_filters_of_lines_have_no_effect_on_tables(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from masscli.__main__ import run
 
     rows = [
         f"a sentence of some words {number}\t{number % 2}\n" for number in range(40)
@@ -1021,7 +1021,7 @@ def test_filters_of_lines_have_no_effect_on_tables(
     (tmp_path / "train.tsv").write_text("text\tlabel\n" + "".join(rows))
     command = f"preprocess --langs en --tsv train={tmp_path}/train.tsv --vocab-size 60".split()
     options = ["--min-len", "5", "--max-len", "100", "--dedup"]
-    assert run([*command, *options, "--destdir", str(tmp_path / "data")]) == 0
+    succeed([*command, *options, "--destdir", str(tmp_path / "data")])
     warned = capsys.readouterr().err
     for flag in ("--min-len", "--max-len", "--dedup"):
         assert (

@@ -43,6 +43,7 @@ from masscli.training.setup.build import build
 from masscli.training.setup.compose import compose
 from masscli.training.setup.request import TrainRequest
 from masscli.training.validation_tasks import TranslationTask
+from tests.commands import succeed
 from tests.toy import TRAIN, VALID, make_data, recipe
 from tests.toy import composed as recipe_of
 from tests.training.test_trainer import (
@@ -632,7 +633,7 @@ def test_generate_uses_only_frequent_pieces_with_min_piece_count(
 
     def written(*more: str) -> set[int]:
         capsys.readouterr()
-        assert masscli([*command, "--format", "jsonl", *more]) == 0
+        succeed([*command, "--format", "jsonl", *more])
         pieces = {
             t
             for line in capsys.readouterr().out.splitlines()
@@ -903,7 +904,7 @@ def test_inspect_reports_retrieval(
     toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train(recipe(toy, tmp_path, "train.max_update=1"))
-    assert masscli(["inspect", str(tmp_path), "--retrieval"]) == 0
+    succeed(["inspect", str(tmp_path), "--retrieval"])
     printed = capsys.readouterr().out.split("\n")
     assert [line.split()[0] for line in printed[:2]] == ["en-de", "de-en"]
     assert all(
@@ -913,7 +914,7 @@ def test_inspect_reports_retrieval(
     assert masscli(["inspect", str(tmp_path), "--retrieval", "--split", "test"]) == 2
     assert capsys.readouterr().err.startswith(f"error: {toy}: has no test pairs\n")
     # Without --retrieval its options have no effect.
-    assert masscli(["inspect", str(toy), "--split", "test", "--data", "x"]) == 0
+    succeed(["inspect", str(toy), "--split", "test", "--data", "x"])
     err = capsys.readouterr().err.splitlines()
     assert err == [
         f"warning: {option} has no effect: it is for --retrieval"

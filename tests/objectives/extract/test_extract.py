@@ -13,7 +13,6 @@ import pytest
 from masscli.api.model import load
 from masscli.api.task_model import TaskModel
 from masscli.checkpoint.checkpoint import Checkpoint
-from masscli.cli.app import dispatch
 from masscli.cli.preprocess import run
 from masscli.core.errors import MasscliError
 from masscli.data.prepare.config import PreprocessConfig
@@ -22,7 +21,7 @@ from masscli.objectives.extract.question_windows import (
     QuestionWindowDataset,
     answer_token_span,
 )
-from tests.commands import predict, refused
+from tests.commands import predict, refused, succeed
 from tests.toy_tasks import ENCODER, TINY, finetune
 
 pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
@@ -69,12 +68,7 @@ def test_extract_answers_every_question(
     )
     assert len(answers) == 12
     (tmp_path / "told").write_text(json.dumps(answers))
-    assert (
-        dispatch(
-            f"score {tmp_path}/told --ref {labeled}/valid.json --metric squad".split()
-        )
-        == 0
-    )
+    succeed(f"score {tmp_path}/told --ref {labeled}/valid.json --metric squad")
     best = Checkpoint.open(tmp_path / "run").metrics
     assert f"f1           = {best['f1']:.2f}" in capsys.readouterr().out
     never = json.loads(
@@ -110,12 +104,7 @@ def test_extract_answers_every_question(
         ).split(),
     )
     (tmp_path / "told").write_text(answers)
-    assert (
-        dispatch(
-            f"score {tmp_path}/told --ref {labeled}/valid.json --metric squad".split()
-        )
-        == 0
-    )
+    succeed(f"score {tmp_path}/told --ref {labeled}/valid.json --metric squad")
     assert f"f1           = {best['best-f1']:.2f}" in capsys.readouterr().out, (
         "the threshold that validation found"
     )

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from masscli.checkpoint.checkpoint import Checkpoint, make_framing
-from masscli.cli.app import dispatch
 from masscli.cli.preprocess import run
 from masscli.core.config import from_dict
 from masscli.core.errors import MasscliError
@@ -18,7 +17,7 @@ from masscli.models.config import ModelConfig
 from masscli.objectives.labeled.classify import Classify
 from masscli.objectives.labeled.options import ClassifyOptions
 from masscli.objectives.objective import ObjectiveContext
-from tests.commands import predict, refused
+from tests.commands import predict, refused, succeed
 from tests.toy_tasks import ENCODER, TINY, finetune, save
 
 pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
@@ -49,7 +48,7 @@ def test_classify_learns_predicts_and_is_scored(
     against = (
         f"--ref {labeled}/valid.tsv --column label --metric accuracy,f1,mcc".split()
     )
-    assert dispatch(["score", str(tmp_path / "told"), *against]) == 0
+    succeed(["score", str(tmp_path / "told"), *against])
     values = [
         float(line.split("=")[1].split()[0])
         for line in capsys.readouterr().out.splitlines()

@@ -17,7 +17,7 @@ from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.storage.data_folder import DataFolder
 from masscli.objectives.labeled.options import TagOptions
 from masscli.objectives.labeled.tag import Tag
-from tests.commands import predict, refused
+from tests.commands import predict, refused, succeed
 from tests.toy_tasks import ENCODER, finetune, save
 
 pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
@@ -46,12 +46,7 @@ def test_every_word_is_tagged_even_beyond_the_truncation(
     ]
     assert 30 < measured[-1]["entity-f1"] < 100, "what is not read cannot be found"
     (tmp_path / "told").write_text(predictions)
-    assert (
-        dispatch(
-            f"score {tmp_path}/told --ref {labeled}/valid.conll --metric entity-f1".split()
-        )
-        == 0
-    )
+    succeed(f"score {tmp_path}/told --ref {labeled}/valid.conll --metric entity-f1")
     assert f"entity F1 = {measured[-1]['entity-f1']:.2f}" in capsys.readouterr().out
 
 

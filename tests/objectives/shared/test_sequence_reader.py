@@ -16,6 +16,7 @@ from masscli.models.config import ModelConfig
 from masscli.objectives.labeled.options import ClassifyOptions
 from masscli.objectives.objective import ObjectiveContext
 from masscli.objectives.shared.sequence_reader import SequenceReader
+from tests.commands import succeed
 from tests.objectives.test_pretraining import VOCAB
 from tests.toy_tasks import ENCODER, REST, TINY, finetune, save
 
@@ -115,20 +116,17 @@ def test_texts_are_joined_as_in_the_run_of_the_initial_weights(
         [*tune, tmp_path / "a"],
         [*tune, tmp_path / "b", "--pair-format", "bert"],
     ):
-        assert (
-            dispatch(
-                [
-                    str(arg)
-                    for arg in (
-                        command[0],
-                        tmp_path / "data",
-                        *command[1:],
-                        "--max-update",
-                        1,
-                    )
-                ]
-            )
-            == 0
+        succeed(
+            [
+                str(arg)
+                for arg in (
+                    command[0],
+                    tmp_path / "data",
+                    *command[1:],
+                    "--max-update",
+                    1,
+                )
+            ]
         )
     for name, expected in (("a", frame), ("b", "bert")):
         [stream] = Checkpoint.open(tmp_path / name).recipe.stream.values()

@@ -24,6 +24,7 @@ from masscli.objectives.translate.guided_alignment import (
 )
 from masscli.objectives.translate.objective import Translate
 from masscli.objectives.translate.options import TranslateOptions
+from tests.commands import succeed
 from tests.objectives.test_pretraining import FRAMING
 from tests.toy import WORDS, sentences
 
@@ -147,7 +148,7 @@ def backwards(
     gold = write_backwards(folder)
     text = f"--langs en,de --trainpref {folder}/train --validpref {folder}/valid"
     args = f"preprocess {text} --vocab-size 110 --destdir {folder}/data".split()
-    assert masscli(args) == 0
+    succeed(args)
     data = DataFolder.open(folder / "data")
     for split, alignments in gold.items():
         for side in data.pair(split, "en", "de"):
@@ -178,9 +179,7 @@ def alignments_of(folder: Path, name: str) -> list[Links]:
         "--output",
         str(folder / f"{name}.scores"),
     ]
-    assert (
-        masscli([*args, str(folder / "valid.de"), *files, "--precision", "fp32"]) == 0
-    )
+    succeed([*args, str(folder / "valid.de"), *files, "--precision", "fp32"])
     return read_links(folder / f"{name}.links")
 
 
@@ -211,7 +210,7 @@ def test_a_guided_head_aligns_and_an_unguided_one_does_not(
         f"generate {folder}/guided --input {folder}/valid.en --nbest 2 --beam 2".split()
     )
     files = ["--output", str(folder / "out"), "--alignments", str(folder / "out.links")]
-    assert masscli([*args, *files]) == 0
+    succeed([*args, *files])
     words = [
         len(line.split()) for line in (folder / "out").read_text().split("\n")[:-1]
     ]
@@ -235,7 +234,7 @@ def test_pieces_are_aligned_by_cooccurrence(
     """Ring words repeat in no line of nine, so that only Model 1, and no diagonal, can tell the order."""
     folder, gold = backwards
     args = f"align {folder}/data -s en -t de --output {folder}/found".split()
-    assert masscli([*args, "--pieces", str(folder / "pieces")]) == 0
+    succeed([*args, "--pieces", str(folder / "pieces")])
     assert "400 pairs, links to " in capsys.readouterr().err
     found = read_links(folder / "found")
     assert error_rate(found, gold["train"]) < 0.1
@@ -246,10 +245,7 @@ def test_pieces_are_aligned_by_cooccurrence(
     )
     assert first == f"{english} ||| {german}"
     # The other direction has the same links, turned around.
-    assert (
-        masscli(f"align {folder}/data -s de -t en --output {folder}/turned".split())
-        == 0
-    )
+    succeed(f"align {folder}/data -s de -t en --output {folder}/turned")
     assert [{(s, t) for t, s in row} for row in read_links(folder / "turned")] == found
 
 

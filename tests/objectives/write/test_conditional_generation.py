@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from masscli.checkpoint.checkpoint import Checkpoint, make_framing
-from masscli.cli.app import dispatch
 from masscli.cli.preprocess import run as preprocess
 from masscli.core.config import from_dict
 from masscli.data.prepare.config import PreprocessConfig
@@ -21,7 +20,7 @@ from masscli.objectives.write.options import SummarizeOptions
 from masscli.objectives.write.summarize import Summarize
 from masscli.training.setup.build import build
 from masscli.training.validation_tasks import WritingTask
-from tests.commands import refused
+from tests.commands import refused, succeed
 from tests.toy_tasks import TINY, finetune, save
 
 pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
@@ -84,7 +83,7 @@ def test_generation_tasks_truncate_count_and_report_perplexity_by_piece_and_word
             f"generate {tmp_path}/end -i {text} --max-len-b 4 "
             "--format jsonl --precision fp32"
         ).split()
-        assert dispatch(command) == 0
+        succeed(command)
         out = capsys.readouterr()
         printed.append(json.loads(out.out)["hypotheses"])
         assert (
@@ -105,12 +104,7 @@ def test_generation_tasks_truncate_count_and_report_perplexity_by_piece_and_word
     )
     lines = save(tmp_path / "x", ["ba\tbo\tga", "ga", ""])
     capsys.readouterr()
-    assert (
-        dispatch(
-            f"generate {tmp_path}/dia -i {lines} --max-len-b 3 --precision fp32".split()
-        )
-        == 0
-    )
+    succeed(f"generate {tmp_path}/dia -i {lines} --max-len-b 3 --precision fp32")
     out = capsys.readouterr()
     assert len(out.out.split("\n")) == 4
     assert "warning" not in out.err
@@ -139,25 +133,17 @@ def test_rouge_in_validation_is_that_of_generate_and_score(
     best = Checkpoint.open(tmp_path / "run").metrics
     assert best["rouge-l"] == max(m["rouge-l"] for m in measured) > 10
     command = f"--beam 2 --max-len-a 0 --max-len-b 6 --precision fp32 -o {tmp_path}/told".split()
-    assert (
-        dispatch(
-            [
-                "generate",
-                str(tmp_path / "run"),
-                "-i",
-                str(labeled / "valid.src"),
-                *command,
-            ]
-        )
-        == 0
+    succeed(
+        [
+            "generate",
+            str(tmp_path / "run"),
+            "-i",
+            str(labeled / "valid.src"),
+            *command,
+        ]
     )
     capsys.readouterr()
-    assert (
-        dispatch(
-            f"score {tmp_path}/told --ref {labeled}/valid.tgt --metric rouge".split()
-        )
-        == 0
-    )
+    succeed(f"score {tmp_path}/told --ref {labeled}/valid.tgt --metric rouge")
     values = [
         line.split("=")[1].split()[0] for line in capsys.readouterr().out.splitlines()
     ]

@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from masscli.__main__ import run
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.text.tokenizer import Tokenizer
 from masscli.training import validation_tasks
 from masscli.training.setup.build import build
-from tests.commands import run_command
+from tests.commands import run_command, succeed
 from tests.toy_tasks import ENCODER, ONE_LAYER, REST, TINY, WORDS, finetune, save
 
 pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
@@ -34,7 +33,7 @@ def encoder(labeled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         f"pretrain {labeled}/data --objective unilm "
         "--tokens-per-sample 24 --segments 2 --max-update 1"
     ).split()
-    assert run([*command, "--save-dir", str(place), *ENCODER]) == 0
+    succeed([*command, "--save-dir", str(place), *ENCODER])
     return place
 
 
@@ -101,7 +100,7 @@ def test_an_encoder_alone_learns_to_generate(tmp_path: Path) -> None:
         "--vocab-size",
         "50",
     ]
-    assert run([*command, "--destdir", str(tmp_path / "data")]) == 0
+    succeed([*command, "--destdir", str(tmp_path / "data")])
     shape = "--dim 64 --ffn-dim 128 --encoder-layers 2 --decoder-layers 0 --segments 2".split()
     command = [
         *HEADLINES,
@@ -173,7 +172,7 @@ def both(labeled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         ).split(),
         *TINY,
     ]
-    assert run(command) == 0
+    succeed(command)
     return place
 
 
@@ -232,7 +231,7 @@ def test_a_decoder_continues_as_if_the_weights_had_no_encoder(
     ]
     text, written = save(tmp_path / "text", ["ba be bi", "go", "du da de di"]), []
     for name, more in (("whole", []), ("bare", ["--encoder-layers", "0"])):
-        assert run([*command, *more, "--save-dir", str(tmp_path / name)]) == 0
+        succeed([*command, *more, "--save-dir", str(tmp_path / name)])
         written.append(
             run_command(
                 capsys,
@@ -376,11 +375,8 @@ def test_the_task_that_generates_is_named(
         '[stream.label]\ndataset = "one"\n[stream.label.objective]\nname = "classify"\nlanguage = "en"\n'
     )
     (tmp_path / "recipe.toml").write_text(recipe, encoding="utf-8")
-    assert (
-        run(
-            [*f"finetune --config {tmp_path}/recipe.toml --max-update 1".split(), *TINY]
-        )
-        == 0
+    succeed(
+        [*f"finetune --config {tmp_path}/recipe.toml --max-update 1".split(), *TINY]
     )
     text = save(tmp_path / "text", ["ba be bi bo bu da de di\tba be"])
     way = [

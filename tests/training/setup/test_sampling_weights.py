@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from masscli.__main__ import run
+from tests.commands import succeed
 from tests.toy import WORDS, sentences
 from tests.training.setup.test_unused_options import SMALL, composed
 
@@ -24,18 +24,15 @@ def uneven(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "".join(f"{line}\n" for line in lines), encoding="utf-8"
         )
     mono = [f"--mono={language}={folder / language}.txt" for language in ("en", "de")]
-    assert (
-        run(
-            [
-                "preprocess",
-                "--langs=en,de",
-                *mono,
-                "--vocab-size=90",
-                "--destdir",
-                str(folder / "data"),
-            ]
-        )
-        == 0
+    succeed(
+        [
+            "preprocess",
+            "--langs=en,de",
+            *mono,
+            "--vocab-size=90",
+            "--destdir",
+            str(folder / "data"),
+        ]
     )
     return folder / "data"
 

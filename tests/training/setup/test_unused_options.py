@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from masscli.__main__ import run as main
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.cli.preprocess import run as preprocess
 from masscli.core.config import iter_options, to_dict, to_toml
@@ -25,6 +24,7 @@ from masscli.training.setup.build import build
 from masscli.training.setup.compose import compose
 from masscli.training.setup.request import TrainRequest
 from masscli.training.setup.unused_options import section_rules
+from tests.commands import succeed
 from tests.toy import composed, composed_run, recipe
 from tests.training.test_trainer import train
 
@@ -126,7 +126,7 @@ def test_a_run_with_one_flag_too_many_warns_once_and_trains(
     toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flags = f"--objective mass --eval-beam 2 --save-dir {tmp_path}/run".split()
-    assert main(["pretrain", str(toy), *SMALL, *flags]) == 0
+    succeed(["pretrain", str(toy), *SMALL, *flags])
     lines = capsys.readouterr().err.splitlines()
     warning = "warning: --eval-beam has no effect: nothing is searched for without --eval-bleu or --eval-rouge"
     assert lines.count(warning) == 1
