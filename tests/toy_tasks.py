@@ -28,58 +28,73 @@ def save(path: Path, lines: Sequence[str]) -> Path:
     return path
 
 
+def draw_sentences(draw: random.Random, count: int) -> list[list[str]]:
+    """Sentences of words, every second one with a `ga`."""
+    sentences = []
+    for _ in range(count):
+        words = draw.choices(WORDS, k=draw.randint(4, 12))
+        sentences.append([word for word in words if word != "ga"] or ["ba"])
+    for words in sentences[1::2]:
+        words.insert(draw.randrange(len(words) + 1), "ga")
+    return sentences
+
+
+def tagged(words: Sequence[str]) -> list[str]:
+    """CoNLL lines of a sentence, in which `ga` is an entity."""
+    lines = [f"{word}\t{'B-X' if word == 'ga' else 'O'}" for word in words]
+    return [*lines, ""]
+
+
+def choice(draw: random.Random, text: str) -> str:
+    """A JSON line with two to four choices, of which `ga` is the right one."""
+    choices = draw.choices(
+        [word for word in WORDS if word != "ga"], k=draw.randint(1, 3)
+    )
+    label = draw.randrange(len(choices) + 1)
+    choices.insert(label, "ga")
+    return json.dumps({"context": text, "choices": choices, "label": label})
+
+
+def question(text: str, name: str) -> dict[str, object]:
+    """A paragraph of SQuAD with a question, whose answer is `ga`, or which has none."""
+    answers = []
+    if "ga" in text:
+        answers = [{"text": "ga", "answer_start": text.index("ga")}]
+    asked = {
+        "id": name,
+        "question": "bo?",
+        "is_impossible": not answers,
+        "answers": answers,
+    }
+    return {"context": text, "qas": [asked]}
+
+
 def write(folder: Path, count: int, split: str) -> None:
     """The same toy in every form: a sentence is positive when it holds `ga`, which is also the answer, the entity and the right choice."""
     draw = random.Random(split)
-    sentences = [
-        [w for w in draw.choices(WORDS, k=draw.randint(4, 12)) if w != "ga"] or ["ba"]
-        for _ in range(count)
-    ]
-    for n, words in enumerate(sentences):
-        if n % 2:
-            words.insert(draw.randrange(len(words) + 1), "ga")
-    label = ["yes" if "ga" in words else "no" for words in sentences]
+    sentences = draw_sentences(draw, count)
+    labels = ["yes" if "ga" in words else "no" for words in sentences]
     texts = [" ".join(words) for words in sentences]
-    save(
-        folder / f"{split}.tsv",
-        ["label\tsentence", *(f"{a}\t{b}" for a, b in zip(label, texts, strict=True))],
-    )
-    pairs = zip(label, texts, reversed(texts), strict=True)
-    save(
-        folder / f"{split}.pairs.tsv",
-        [
-            "label\tsentence1\tsentence2\tscore",
-            *(f"{a}\t{b}\t{c}\t{len(b.split())}" for a, b, c in pairs),
-        ],
-    )
+    lines = [f"{label}\t{text}" for label, text in zip(labels, texts, strict=True)]
+    save(folder / f"{split}.tsv", ["label\tsentence", *lines])
+    pairs = [
+        f"{line}\t{other}\t{len(text.split())}"
+        for line, text, other in zip(lines, texts, reversed(texts), strict=True)
+    ]
+    header = "label\tsentence1\tsentence2\tscore"
+    save(folder / f"{split}.pairs.tsv", [header, *pairs])
     save(
         folder / f"{split}.conll",
-        [
-            line
-            for words in sentences
-            for line in (*(f"{w}\t{'B-X' if w == 'ga' else 'O'}" for w in words), "")
-        ],
+        [line for words in sentences for line in tagged(words)],
     )
-    rows = []
-    for text in texts:
-        choices = draw.choices([w for w in WORDS if w != "ga"], k=draw.randint(1, 3))
-        choices.insert(at := draw.randrange(len(choices) + 1), "ga")
-        rows.append(json.dumps({"context": text, "choices": choices, "label": at}))
-    save(folder / f"{split}.jsonl", rows)
-    asked = [
-        {"context": text, "qas": [{"id": f"{split}{n}", "question": "bo?", "is_impossible": "ga" not in text,
-                                   "answers": [{"text": "ga", "answer_start": text.index("ga")}] if "ga" in text else []}]}
-        for n, text in enumerate(texts)
-    ]  # fmt: skip
-    (folder / f"{split}.json").write_text(
-        json.dumps({"data": [{"paragraphs": asked}]}), encoding="utf-8"
-    )
+    save(folder / f"{split}.jsonl", [choice(draw, text) for text in texts])
+    paragraphs = [question(text, f"{split}{n}") for n, text in enumerate(texts)]
+    squad = json.dumps({"data": [{"paragraphs": paragraphs}]})
+    (folder / f"{split}.json").write_text(squad, encoding="utf-8")
     save(folder / f"{split}.src", texts)
     save(folder / f"{split}.tgt", [" ".join(words[:2]) for words in sentences])
-    save(
-        folder / f"{split}.txt",
-        ["\t".join([text, *reversed(texts[:2])]) for text in texts],
-    )
+    dialogues = ["\t".join([text, *reversed(texts[:2])]) for text in texts]
+    save(folder / f"{split}.txt", dialogues)
 
 
 def make_tasks(made: Path) -> Path:

@@ -48,6 +48,7 @@ def long_pairs(count: int) -> list[tuple[str, str]]:
 
 
 COMMAND = "filter noisy.en noisy.de -s en -t de --output clean".split()
+BY_MODEL = "--no-filter-lang --forward=both --precision=fp32".split()
 
 
 def test_each_rule_drops_what_it_should(
@@ -126,49 +127,44 @@ def test_a_third_language_is_recognized_by_its_text(
         assert message in capsys.readouterr().err
 
 
+def train_both_directions(toy: Path) -> None:
+    """Train the run `both` for a few updates."""
+    command = f"finetune {toy} --task=translate --pairs=en-de,de-en --save-dir=both"
+    options = "--max-update=4 --max-positions=32 --precision=fp32"
+    succeed([*command.split(), *options.split(), *SMALL])
+
+
+def cross_entropies(
+    place: Path, pairs: list[tuple[str, str]], direction: tuple[str, str]
+) -> list[float]:
+    """The mean negative log-probability of a piece of each target, as `generate --score-reference` finds it."""
+    for name, lines in zip(("en", "de"), zip(*pairs, strict=True), strict=True):
+        (place / f"fit.{name}").write_text("".join(f"{line}\n" for line in lines))
+    source, target = direction
+    succeed(
+        f"generate both -s {source} -t {target} --input fit.{source} --precision=fp32 "
+        f"--score-reference fit.{target} --output out"
+    )
+    return [-float(line) for line in read(place / "out")]
+
+
 def test_scores_are_dual_cross_entropies(
     toy: Path, place: Path, no_sync: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    train = [
-        *f"finetune {toy} --task=translate --pairs=en-de,de-en --max-update=4".split(),
-        *SMALL,
-        "--max-positions=32",
-    ]
-    succeed([*train, "--precision=fp32", "--save-dir=both"])
+    train_both_directions(toy)
     walks = sentences(12, seed=5)
     pairs = [(text("en", walk), text("de", walk)) for walk in walks]
     # A line for which the models have no positions gets no score.
     pairs.append((" ".join(["ba"] * 40), " ".join(["abx"] * 40)))
     write(place, pairs)
-    options = [
-        "--no-filter-lang",
-        "--forward=both",
-        "--precision=fp32",
-        "--scores=scores.tsv",
-    ]
+    options = [*BY_MODEL, "--scores=scores.tsv"]
     succeed([*COMMAND, *options, "--keep-best=0.5"])
     rows = [row.split("\t") for row in read(place / "scores.tsv")[1:]]
     assert rows[-1][1:] == ["too long for the models", "", "", ""]
-    # The same lines, scored by `generate --score-reference`: the mean log-probability of a piece.
-    entropies = []
-    for name, side in (("en", 0), ("de", 1)):
-        (place / f"fit.{name}").write_text(
-            "".join(f"{pair[side]}\n" for pair in pairs[:-1])
-        )
-    for first, second in (("en", "de"), ("de", "en")):
-        score = [
-            "generate",
-            "both",
-            "-s",
-            first,
-            "-t",
-            second,
-            "--input",
-            f"fit.{first}",
-            "--precision=fp32",
-        ]
-        succeed([*score, "--score-reference", f"fit.{second}", "--output", "out"])
-        entropies.append([-float(line) for line in read(place / "out")])
+    entropies = [
+        cross_entropies(place, pairs[:-1], ("en", "de")),
+        cross_entropies(place, pairs[:-1], ("de", "en")),
+    ]
     expected = []
     for row, forward, backward in zip(rows, *entropies, strict=False):
         score = math.exp(-(abs(forward - backward) + (forward + backward) / 2))
@@ -182,9 +178,17 @@ def test_scores_are_dual_cross_entropies(
     assert "not understood" not in capsys.readouterr().err
     succeed([*COMMAND, *options, f"--min-score={sorted(expected)[-3] - 1e-7}"])
     assert len(read(place / "clean.de")) == 3
-    # A pair of which the model knows nothing in one language has a score all the same, and is named.
+
+
+def test_a_line_that_the_model_does_not_understand_is_scored_and_named(
+    toy: Path, place: Path, no_sync: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train_both_directions(toy)
+    walks = sentences(3, seed=5)
+    pairs = [(text("en", walk), text("de", walk)) for walk in walks]
     write(place, [*pairs[:2], ("\u4e16\u754c \u4e16\u754c", pairs[2][1])])
-    succeed([*COMMAND, *options])
+    capsys.readouterr()
+    succeed([*COMMAND, *BY_MODEL])
     err = capsys.readouterr().err
     assert (
         "warning: both: line 3 was not understood: in noisy.en no piece of it is known\n"

@@ -13,7 +13,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from masscli.__main__ import run as masscli
 from masscli.api.model import load
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.core.errors import MasscliError
@@ -28,7 +27,7 @@ from masscli.generation.shortlist_file import read_shortlist, shortlist_text
 from masscli.generation.stepper import Stepper
 from masscli.models.int8 import ENGINE, to_int8
 from masscli.text.vocabulary import IdRanges
-from tests.commands import succeed
+from tests.commands import refusal, succeed
 from tests.toy import WORDS, sentences
 from tests.translators import random_translator
 
@@ -290,32 +289,45 @@ def test_a_file_says_what_it_is_for(tmp_path: Path) -> None:
     read_shortlist(path, names).require_direction("de", "en")
 
 
-def test_from_pairs_to_outputs(
+SHORTLIST = "shortlist {toy} -s en -t de --per-piece 1 --frequent 0"
+GENERATE = (
+    "generate {run} --beam 2 --max-len-b 4 --device cpu --precision fp32 -i in.en"
+)
+
+
+def test_a_shortlist_is_made_of_pairs(
     toy: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The commands make and use a shortlist: even an untrained model only generates words that co-occur with those
-    of the source."""
     monkeypatch.chdir(tmp_path)
-    run = random_translator("default", toy, tmp_path / "run")
-    made = f"shortlist {toy} -s en -t de --per-piece 1 --frequent 0".split()
-    succeed(made)
+    command = SHORTLIST.format(toy=toy)
+    succeed(command)
     printed = capsys.readouterr().err
     assert printed.startswith("shortlist.txt: a sentence of valid has ")
-    succeed([*made, "--output", "-"])
-    assert capsys.readouterr().out == Path("shortlist.txt").read_text()
-    assert not Path("-").exists()
     # The toy's words stand for each other, one by one.
     assert printed.endswith(
         "and among them are 100.00% of the pieces of its reference\n"
     )
+    succeed(f"{command} --output -")
+    assert capsys.readouterr().out == Path("shortlist.txt").read_text()
+    assert not Path("-").exists()
+    message = refusal(capsys, *command.split(), "--output", "no/list.txt")[0]
+    assert "--output no/list.txt: its folder does not exist" in message
+
+
+def test_outputs_consist_of_candidates_of_their_source(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even an untrained model only generates words that co-occur with those of the source."""
+    monkeypatch.chdir(tmp_path)
+    run = random_translator("default", toy, tmp_path / "run")
+    succeed(SHORTLIST.format(toy=toy))
     (tmp_path / "in.en").write_text("\n".join(LINES) + "\n")
-    search = "--beam 2 --max-len-b 4 --device cpu --precision fp32".split()
-    command = ["generate", str(run.path), *search, "-i", "in.en", "-o"]
-    succeed([*command, "short.de", "--shortlist", "shortlist.txt"])
-    succeed([*command, "plain.de"])
+    command = GENERATE.format(run=run.path)
+    succeed(f"{command} -o short.de --shortlist shortlist.txt")
+    succeed(f"{command} -o plain.de")
     translation = dict(zip(WORDS["en"], WORDS["de"], strict=True))
     outputs = (tmp_path / "short.de").read_text().splitlines()
     for line, output in zip(LINES, outputs, strict=True):
@@ -324,27 +336,26 @@ def test_from_pairs_to_outputs(
     assert (tmp_path / "plain.de").read_text().splitlines() != outputs
     model = load(run.path, device="cpu", precision="fp32", shortlist="shortlist.txt")
     assert model.translate(LINES, beam=2, max_len_b=4) == outputs
-    capsys.readouterr()
-    assert (
-        masscli(
-            [*command, *"x --shortlist shortlist.txt --score-reference in.en".split()]
-        )
-        == 2
-    )
-    assert "cannot be combined with --shortlist" in capsys.readouterr().err
-    back = [*command[:2], "-s", "de", "-t", "en", *command[2:], "back.en"]
-    assert masscli([*back, "--shortlist", "shortlist.txt"]) == 2
-    assert "the file is for en-de, not for de-en" in capsys.readouterr().err
-    assert not Path("back.en").exists()
-    assert masscli([*made, "--output", "no/list.txt"]) == 2
-    assert "--output no/list.txt: its folder does not exist" in capsys.readouterr().err
-    assert (
-        masscli(
-            f"export {run.path} --shortlist shortlist.txt --output exported".split()
-        )
-        == 2
-    )
-    assert (
-        "--shortlist has no effect on a translator with --to huggingface"
-        in capsys.readouterr().err
-    )
+
+
+def test_a_shortlist_that_has_no_use_is_refused(
+    toy: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = random_translator("default", toy, tmp_path / "run")
+    succeed(SHORTLIST.format(toy=toy))
+    (tmp_path / "in.en").write_text("\n".join(LINES) + "\n")
+    generate = f"{GENERATE.format(run=run.path)} -o out --shortlist shortlist.txt"
+    for command, message in (
+        (f"{generate} --score-reference in.en", "cannot be combined with --shortlist"),
+        (f"{generate} -s de -t en", "the file is for en-de, not for de-en"),
+        (
+            f"export {run.path} --shortlist shortlist.txt --output exported",
+            "--shortlist has no effect on a translator with --to huggingface",
+        ),
+    ):
+        assert message in "\n".join(refusal(capsys, *command.split()))
+    assert not Path("out").exists()

@@ -83,6 +83,19 @@ def begun(
     }, notes
 
 
+def old_parts(model: ExtendedModel, number: int, old_size: int) -> list[int]:
+    """The old ids of the pieces that a new piece consists of: its merges are taken apart by hand."""
+    pairs = {
+        first + second: [first, second]
+        for first, second in reversed(model.extensions[0].merges)
+    }
+    pieces = [model.id_to_piece([number])[0]]
+    while any(piece in pairs for piece in pieces):
+        pieces = [part for piece in pieces for part in pairs.get(piece, [piece])]
+    ids = [model.text_ids[piece] for piece in pieces]
+    return [number for number in ids if number < old_size]
+
+
 @pytest.mark.parametrize("method", ["parts", "mean", "random"])
 @pytest.mark.parametrize("kind", ["tied", "untied"])
 def test_old_rows_are_kept_and_new_ones_filled(
@@ -106,28 +119,11 @@ def test_old_rows_are_kept_and_new_ones_filled(
             if number == new.languages["ro"]:
                 expected = before[[old.languages["en"], old.languages["de"]]].mean(0)
             elif method == "parts":
-                # The merges, taken apart by hand.
-                pieces = [model.id_to_piece([number])[0]]
-                pairs = {
-                    first + second: [first, second]
-                    for first, second in reversed(model.extensions[0].merges)
-                }
-                while any(piece in pairs for piece in pieces):
-                    pieces = [
-                        part for piece in pieces for part in pairs.get(piece, [piece])
-                    ]
-                parts = [
-                    model.text_ids[piece]
-                    for piece in pieces
-                    if model.text_ids[piece] < old.size
-                ]
+                parts = old_parts(model, number, old.size)
                 expected = before[parts].mean(0) if parts else mean
             # A bias has no random first value.
             if method != "random":
-                assert torch.allclose(after[number], expected, atol=1e-6), (
-                    name,
-                    number,
-                )
+                assert torch.allclose(after[number], expected, atol=1e-6)
             elif not name.startswith("output_biases"):
                 assert not torch.allclose(after[number], expected, atol=1e-3)
     for stack in ("encoder", "decoder"):
@@ -137,13 +133,11 @@ def test_old_rows_are_kept_and_new_ones_filled(
         assert torch.allclose(ours[name][2], theirs[name].mean(0)) == (
             method != "random"
         )
-    talk = "\n".join(notes)
-    assert (
-        f"vocabulary: {old.size} old rows kept, 21 new ones (1 of languages), " in talk
-    )
-    assert {"random": "drawn at random"}.get(
-        method, "the mean of the others"
-    ) + ": ro" in talk
+    printed = "\n".join(notes)
+    counts = f"vocabulary: {old.size} old rows kept, 21 new ones (1 of languages), "
+    assert counts in printed
+    filled = "drawn at random" if method == "random" else "the mean of the others"
+    assert f"{filled}: ro" in printed
 
 
 def test_old_text_is_read_as_before(

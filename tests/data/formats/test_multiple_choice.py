@@ -135,28 +135,37 @@ def toy(draw: random.Random) -> tuple[str, list[str], int]:
     return " ".join(draw.choices(WORDS, k=4)), wrong, right
 
 
+def write_swag(path: Path, questions: list[tuple[str, list[str], int]]) -> Path:
+    rows = []
+    for text, choices, right in questions:
+        rows.append(["0", "v", "1", "", text, "bo", "gold", *choices, str(right)])
+    return swag(path.with_suffix(".csv"), rows)
+
+
+def write_race(folder: Path, questions: list[tuple[str, list[str], int]]) -> Path:
+    """An article for every two questions."""
+    articles: dict[str, dict[str, object]] = {}
+    for n in range(0, len(questions), 2):
+        pair = questions[n : n + 2]
+        articles[f"{n // 2:03}.txt"] = {
+            "article": pair[0][0],
+            "questions": ["bo?", "bo _"],
+            "options": [choices for _, choices, _ in pair],
+            "answers": ["ABCD"[right] for _, _, right in pair],
+        }
+    return race(folder, articles)
+
+
 @pytest.mark.parametrize("kind", ["swag", "race"])
 def test_swag_and_race_are_learned_and_predicted_without_conversion(
     kind: str, labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     draw, places, gold = random.Random(kind), {}, list[int]()
+    write = write_swag if kind == "swag" else write_race
     for split, count in (("train", 32), ("valid", 6)):
-        made = [[toy(draw) for _ in range(2)] for _ in range(count)]
-        gold = [right for two in made for _, _, right in two]
-        if kind == "swag":
-            rows = [
-                ["0", "v", "1", "", text, "bo", "gold", *choices, str(right)]
-                for two in made
-                for text, choices, right in two
-            ]
-            places[split] = swag(tmp_path / f"{split}.csv", rows)
-        else:
-            articles: dict[str, dict[str, object]] = {
-                f"{n:03}.txt": {"article": two[0][0], "questions": ["bo?", "bo _"], "options": [choices for _, choices, _ in two],
-                                "answers": ["ABCD"[right] for _, _, right in two]}
-                for n, two in enumerate(made)
-            }  # fmt: skip
-            places[split] = race(tmp_path / split, articles)
+        questions = [toy(draw) for _ in range(2 * count)]
+        gold = [right for _, _, right in questions]
+        places[split] = write(tmp_path / split, questions)
     command = f"preprocess --spm-model {labeled}/data --destdir {tmp_path}/data --{kind}".split()
     succeed([*command, f"train={places['train']},valid={places['valid']}"])
     table = DataFolder.open(tmp_path / "data").table(kind, "valid")

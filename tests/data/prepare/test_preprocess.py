@@ -172,6 +172,20 @@ def made(config: PreprocessConfig) -> Path:
     return config.destdir
 
 
+def reason_to_drop(sizes: dict[str, int]) -> tuple[str, str] | None:
+    """Why a pair of 2 to 30 pieces a side and a ratio up to 4 is not kept, and the language at fault."""
+    for language, size in sizes.items():
+        if size == 0:
+            return "empty", language
+        if size > 30:
+            return "too long", language
+        if size < 2:
+            return "too short", language
+    if max(sizes.values()) > 4 * min(sizes.values()):
+        return "ratio", "en"
+    return None
+
+
 @pytest.mark.usefixtures("small_chunks")
 def test_training_drops_are_listed_one_by_one_and_held_out_lines_are_kept(
     text: Path,
@@ -191,22 +205,14 @@ def test_training_drops_are_listed_one_by_one_and_held_out_lines_are_kept(
     data = DataFolder.open(folder)
     tokenizer = data.tokenizer()
     expected = {}
-    for n, (a, b) in enumerate(zip(en, de, strict=True)):
-        x, y = len(tokenizer.encode(a, "en")), len(tokenizer.encode(b, "de"))
-        for length, name in ((x, "en"), (y, "de")):
-            reason = (
-                "empty"
-                if length == 0
-                else "too long"
-                if length > 30
-                else "too short"
-                if length < 2
-                else None
-            )
-            if reason and n not in expected:
-                expected[n] = (reason, name)
-        if n not in expected and max(x, y) > 4 * min(x, y):
-            expected[n] = ("ratio", "en")
+    for n, (source, target) in enumerate(zip(en, de, strict=True)):
+        sizes = {
+            "en": len(tokenizer.encode(source, "en")),
+            "de": len(tokenizer.encode(target, "de")),
+        }
+        reason = reason_to_drop(sizes)
+        if reason is not None:
+            expected[n] = reason
     assert {reason for reason, _ in expected.values()} == {
         "empty",
         "too long",
@@ -223,13 +229,11 @@ def test_training_drops_are_listed_one_by_one_and_held_out_lines_are_kept(
         for n, (reason, name) in sorted(expected.items())
     ]
     kept = [n for n in range(200) if n not in expected]
-    source, target = data.pair("train", "en", "de")
-    assert [source[n].tolist() for n in range(len(source))] == [
-        tokenizer.encode(en[n], "en") for n in kept
-    ]
-    assert [target[n].tolist() for n in range(len(target))] == [
-        tokenizer.encode(de[n], "de") for n in kept
-    ]
+    for ids, lines, language in zip(
+        data.aligned_rows("train", ("en", "de")), (en, de), ("en", "de"), strict=True
+    ):
+        expected_ids = [tokenizer.encode(lines[n], language) for n in kept]
+        assert [row.tolist() for row in ids] == expected_ids
     train, valid, test = data.manifest.filter_stats
     assert (train.lines, train.kept, sum(train.dropped.values())) == (
         200,
@@ -271,20 +275,16 @@ def test_a_side_that_pairs_share_is_stored_once(text: Path) -> None:
         len(data.monolingual("train", "en")) == 198
     )  # 5 belongs to no pair, 160 is empty
     for other, lines, gone in (("de", de, {5, 150, 160}), ("fr", fr, {5, 17, 160})):
-        source, target = data.pair("train", "en", other)
+        source, target = data.aligned_rows("train", ("en", other))
         kept = [n for n in range(200) if n not in gone]
-        assert [source[n].tolist() for n in range(len(source))] == [
-            tokenizer.encode(en[n], "en") for n in kept
-        ]
-        assert [target[n].tolist() for n in range(len(target))] == [
+        english = [tokenizer.encode(en[n], "en") for n in kept]
+        assert [ids.tolist() for ids in source] == english
+        assert [ids.tolist() for ids in target] == [
             tokenizer.encode(lines[n], other) for n in kept
         ]
-        assert source.lengths().tolist() == [
-            len(tokenizer.encode(en[n], "en")) for n in kept
-        ]
-        stats = {
-            group_stats.group: group_stats for group_stats in data.manifest.filter_stats
-        }
+        lengths = data.pair("train", "en", other)[0].lengths()
+        assert lengths.tolist() == [len(ids) for ids in english]
+        stats = {one.group: one for one in data.manifest.filter_stats}
         assert stats[f"train.en-{other}"].kept == len(kept)
     assert [
         found.column
