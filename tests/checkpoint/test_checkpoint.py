@@ -39,7 +39,14 @@ from masscli.training.recipe import Recipe, StreamConfig
 from masscli.training.setup.build import build
 from tests.commands import succeed
 from tests.toy import make_data, recipe
-from tests.training.test_trainer import MASS, PAIRS, at, last, same_run, train
+from tests.training.test_trainer import (
+    MASS,
+    PAIRS,
+    during_update,
+    last_checkpoint,
+    same_run,
+    train,
+)
 
 pytestmark = pytest.mark.usefixtures("no_sync", "one_thread")
 
@@ -120,7 +127,7 @@ def test_a_kill_at_any_moment_of_a_save_leaves_a_run_that_can_be_continued(
                 break
             except Killed:
                 pass
-        assert last(folder).state.step in (2, 4)
+        assert last_checkpoint(folder).state.step in (2, 4)
         train(recipe(toy, folder, *changes, streams=PAIRS))
         assert same_run(folder, whole)
         best = Checkpoint.open(folder)
@@ -363,7 +370,7 @@ def test_damage_is_found_and_the_file_named(name: str, run: Path) -> None:
         f"{name}: damaged (its checksum differs)"
     )
     path.unlink()
-    assert refused(lambda: last(run))[0].endswith(f"{name}: missing")
+    assert refused(lambda: last_checkpoint(run))[0].endswith(f"{name}: missing")
 
 
 DAMAGE: dict[str, Callable[[Path], object]] = {
@@ -441,7 +448,7 @@ def test_a_run_that_is_removed_while_it_is_trained_is_saved_once_more(
     toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "run"
-    at(6, lambda trainer: shutil.rmtree(folder), monkeypatch)
+    during_update(6, lambda trainer: shutil.rmtree(folder), monkeypatch)
     message, hint = refused(
         lambda: train(recipe(toy, folder, "checkpoint.keep_last=1"))
     )
@@ -452,7 +459,7 @@ def test_a_run_that_is_removed_while_it_is_trained_is_saved_once_more(
     assert hint is not None and "the same command continues" in hint
     monkeypatch.undo()
     train(recipe(toy, folder))
-    assert last(folder).state.step == 10
+    assert last_checkpoint(folder).state.step == 10
 
 
 def test_a_run_that_was_copied_without_links_can_be_continued(
@@ -631,7 +638,7 @@ def test_a_checkpoint_that_cannot_be_replaced_stays(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The disk fails between the two renames that put a folder into the place of another."""
-    old = last(run)
+    old = last_checkpoint(run)
     before = sorted(path.name for path in (run / "checkpoints").iterdir())
     rename = Path.rename
 
@@ -655,7 +662,7 @@ def test_a_checkpoint_that_cannot_be_replaced_stays(
     assert message.endswith("step-0000010: cannot be written (Input/output error)")
     assert hint == "the disk reports an error: try another one"
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == before
-    assert last(run).verify()
+    assert last_checkpoint(run).verify()
 
 
 @pytest.mark.parametrize("command", ["average", "import", "export"])
@@ -796,11 +803,14 @@ def test_a_longer_run_keeps_the_learning_rate_it_started_with(
         streams=PAIRS,
     )
     assert command(short, tmp_path / "a.toml") == 0
-    begun = last(tmp_path / "run").recipe.optim
+    begun = last_checkpoint(tmp_path / "run").recipe.optim
     assert (begun.warmup_updates, begun.lr) == (2, 0.016)
     assert command(short, tmp_path / "a.toml", "--max-update", "30") == 0
     assert "continuing" in capsys.readouterr().err
-    assert (last(tmp_path / "run").state.step, last(tmp_path / "run").recipe.optim) == (
+    assert (
+        last_checkpoint(tmp_path / "run").state.step,
+        last_checkpoint(tmp_path / "run").recipe.optim,
+    ) == (
         30,
         begun,
     )
@@ -919,7 +929,7 @@ def test_half_a_model_is_completed(
         if line.startswith("new, drawn at random: ")
     ]
     assert f"{lacking} (" in new
-    model = last(tmp_path / "run").recipe.model
+    model = last_checkpoint(tmp_path / "run").recipe.model
     assert (model.encoder_layers, model.decoder_layers) == (
         (1, 2) if objective == "mlm" else (2, 1)
     )
@@ -1148,7 +1158,7 @@ def test_nothing_in_a_checkpoint_is_executed(run: Path) -> None:
     assert kinds == {".safetensors", ".toml", ".json", ".model"}
     path = run / "checkpoints/step-0000010/model.safetensors"
     save_file({"x": torch.zeros(1)}, path)
-    assert refused(lambda: last(run).model())[0].endswith(
+    assert refused(lambda: last_checkpoint(run).model())[0].endswith(
         "damaged (its checksum differs)"
     )
 
@@ -1159,7 +1169,7 @@ def test_a_kill_while_a_checkpoint_is_replaced_leaves_the_old_or_the_new_one(
     number = 0
     while True:
         folder = shutil.copytree(run, tmp_path / str(number), symlinks=True)
-        old = last(folder)
+        old = last_checkpoint(folder)
         state = replace(old.state, targets=old.state.targets + 1)
         with pytest.MonkeyPatch.context() as patch:
             count_disk_calls(number, patch)
@@ -1175,11 +1185,14 @@ def test_a_kill_while_a_checkpoint_is_replaced_leaves_the_old_or_the_new_one(
             except Killed:
                 pass
         saving.remove_partial_saves(folder)
-        assert last(folder).state.targets in (old.state.targets, state.targets)
-        assert last(folder).verify()
+        assert last_checkpoint(folder).state.targets in (
+            old.state.targets,
+            state.targets,
+        )
+        assert last_checkpoint(folder).verify()
         assert not [
             p.name for p in (folder / "checkpoints").iterdir() if p.name.startswith(".")
         ]
         number += 1
-    assert last(folder).state.targets == state.targets
+    assert last_checkpoint(folder).state.targets == state.targets
     assert number > 6

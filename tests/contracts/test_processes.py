@@ -29,7 +29,7 @@ from tests.preloaded import Preloaded
 from tests.toy import recipe
 from tests.toy_tasks import ENCODER, finetune
 from tests.training.test_grown_vocabulary import extend
-from tests.training.test_trainer import at, last, same_run, train
+from tests.training.test_trainer import during_update, last_checkpoint, same_run, train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -261,15 +261,15 @@ def test_a_sharded_model_learns_the_same(
         for text, objective in METHODS[method].items()
     }
 
-    def run(folder: str, last: int, *more: str) -> list[str]:
+    def run(folder: str, final: int, *more: str) -> list[str]:
         stacks = (
             ("model.decoder_layers=0", "train.reduction=batch_mean")
             if method == "heads"
             else ("valid.eval_roundtrip=true",)
         )
-        made = recipe(toy, tmp_path / folder, f"train.max_update={last}", f"optim.optimizer={optimizer}", "model.encoder_layers=2",
+        made = recipe(toy, tmp_path / folder, f"train.max_update={final}", f"optim.optimizer={optimizer}", "model.encoder_layers=2",
                       *stacks, *more, streams=streams)  # fmt: skip
-        return typed(made, tmp_path / f"{folder}-{last}.toml")
+        return typed(made, tmp_path / f"{folder}-{final}.toml")
 
     succeed(run("alone", 10))
     finish(preloaded, run("two", 6, "train.shard_model=true"))
@@ -327,7 +327,7 @@ def test_two_processes_stop_together_and_one_process_continues(
         os.kill(int(ranks[-1]), signal.SIGTERM)
         assert "stopped by SIGTERM after" in read(process)
         assert process.wait() != 0
-    stopped = last(folder).state.step
+    stopped = last_checkpoint(folder).state.step
     short = recipe(toy, folder, f"train.max_update={max(UPDATES, stopped + 1)}")
     succeed(typed(short, tmp_path / "b.toml"))
     found = logged(folder)
@@ -430,8 +430,8 @@ def test_a_process_that_fails_alone_loses_no_update(
         env={**os.environ, "FAILURE": failure},
     )
     assert failed.returncode == 1 and message in failed.stderr, failed.stderr
-    assert last(tmp_path / "run").state.step == step
-    assert last(tmp_path / "run").metrics == {}
+    assert last_checkpoint(tmp_path / "run").state.step == step
+    assert last_checkpoint(tmp_path / "run").metrics == {}
     one = recipe(toy, tmp_path / "run", "train.max_update=5", bleu)
     succeed(typed(one, tmp_path / "one.toml"))
     found, wanted = measured(tmp_path / "run"), measured(alone)
@@ -450,7 +450,7 @@ def test_an_interrupted_command_says_so_and_can_be_continued(
         recipe(toy, tmp_path / "run", f"train.max_update={UPDATES}"),
         tmp_path / "recipe.toml",
     )
-    at(5, lambda trainer: signal.raise_signal(number), monkeypatch)
+    during_update(5, lambda trainer: signal.raise_signal(number), monkeypatch)
     with pytest.raises(SystemExit) as stop:
         masscli(args)
     assert stop.value.code == code
@@ -476,7 +476,7 @@ def test_the_log_drops_updates_that_will_be_repeated(
         recipe(toy, tmp_path / "run", f"train.max_update={UPDATES}"),
         tmp_path / "recipe.toml",
     )
-    at(7, die, monkeypatch)
+    during_update(7, die, monkeypatch)
     with pytest.raises(Killed):
         masscli(args)
     with open(tmp_path / "run/log.jsonl", "a") as file:
@@ -495,7 +495,7 @@ def test_two_runs_cannot_train_in_the_same_folder(
         recipe(toy, tmp_path / "run", "train.max_update=1"), tmp_path / "recipe.toml"
     )
     second: list[int] = []
-    at(1, lambda trainer: second.append(masscli(args)), monkeypatch)
+    during_update(1, lambda trainer: second.append(masscli(args)), monkeypatch)
     succeed(args)
     assert second == [2]
     assert (

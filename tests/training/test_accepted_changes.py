@@ -14,7 +14,7 @@ from masscli.training.events import Event
 from masscli.training.setup.build import build
 from tests.commands import succeed
 from tests.toy import recipe
-from tests.training.test_trainer import PAIRS, last, same_run, steps, train
+from tests.training.test_trainer import PAIRS, last_checkpoint, same_run, steps, train
 
 pytestmark = pytest.mark.usefixtures("no_sync", "one_thread")
 
@@ -48,7 +48,7 @@ def test_a_changed_run_continues_and_can_be_stopped(toy: Path, tmp_path: Path) -
     accepted(toy, tmp_path / "parts", *CHANGES, "train.max_update=6")
     train(recipe(toy, tmp_path / "parts", *CHANGES, streams=PAIRS))
     assert same_run(tmp_path / "parts", tmp_path / "whole")
-    saved = last(tmp_path / "whole")
+    saved = last_checkpoint(tmp_path / "whole")
     assert (
         saved.recipe.model.dropout,
         saved.recipe.train.max_tokens,

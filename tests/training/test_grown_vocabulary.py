@@ -19,7 +19,7 @@ from masscli.text.extended_model import ExtendedModel
 from masscli.training.setup.build import build
 from tests.commands import succeed
 from tests.toy import recipe
-from tests.training.test_trainer import last, same_run, train
+from tests.training.test_trainer import last_checkpoint, same_run, train
 
 pytestmark = pytest.mark.usefixtures("no_sync", "one_thread")
 
@@ -239,7 +239,7 @@ def test_old_rows_that_are_frozen_never_move(
             grown, tmp_path / "run", f"init_from={runs / kind}", *changes, streams=NEW
         )
     )
-    saved = last(tmp_path / "run")
+    saved = last_checkpoint(tmp_path / "run")
     old = DataFolder.open(toy).vocab.size
     for weights in (saved.weights(), saved.trained_weights()):
         for name, tensor in weights.items():

@@ -16,7 +16,13 @@ from masscli.training.events import Evaluated, Event, Saved
 from masscli.training.setup.build import build
 from tests.commands import succeed
 from tests.toy import recipe
-from tests.training.test_trainer import PAIRS, end, last, same_run, train
+from tests.training.test_trainer import (
+    PAIRS,
+    finished,
+    last_checkpoint,
+    same_run,
+    train,
+)
 
 pytestmark = pytest.mark.usefixtures("no_sync", "one_thread")
 
@@ -125,7 +131,11 @@ def test_options_that_need_a_validation_are_refused_without_examples(
 
 def test_no_save_saves_nothing(toy: Path, tmp_path: Path) -> None:
     events = train(recipe(toy, tmp_path, "checkpoint.save=false"))
-    assert (validated(events), saved(events), end(events).step) == ([4, 8, 10], [], 10)
+    assert (validated(events), saved(events), finished(events).step) == (
+        [4, 8, 10],
+        [],
+        10,
+    )
     assert saved_checkpoints(tmp_path) == {}
 
 
@@ -199,7 +209,7 @@ def test_several_splits_are_measured_as_if_each_were_alone(
         "checkpoint.best_metric=train.loss",
     )
     assert build(best)[0].writer.kept.scores == {1: both.metrics["train.loss"]}
-    assert last(tmp_path / "both").metrics == both.metrics
+    assert last_checkpoint(tmp_path / "both").metrics == both.metrics
     with pytest.raises(MasscliError) as error:
         build(recipe(toy, tmp_path / "none", "valid.valid_subset=valid,nonsense"))
     assert "--valid-subset valid,nonsense" in error.value.message

@@ -19,7 +19,7 @@ from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.core.config import merge
 from masscli.training.trainer import Trainer
 from tests.toy import TINY, recipe
-from tests.training.test_trainer import at, last, train
+from tests.training.test_trainer import during_update, last_checkpoint, train
 
 pytestmark = pytest.mark.usefixtures("no_sync", "one_thread")
 
@@ -69,7 +69,7 @@ def pairs(count: int) -> list[tuple[str, str]]:
 
 def files_and_state(folder: Path) -> tuple[Mapping[str, str], dict[str, Any]]:
     """The checksums of all tensors of the last checkpoint, and all numbers but the time that it took."""
-    saved: Checkpoint = last(folder)
+    saved: Checkpoint = last_checkpoint(folder)
     tensors = {
         name: digest
         for name, digest in saved.checksums.items()
@@ -100,10 +100,10 @@ def check_pair(
     def interrupt(trainer: Trainer) -> None:
         signal.raise_signal(signal.SIGTERM)
 
-    at(stop, interrupt, monkeypatch)
+    during_update(stop, interrupt, monkeypatch)
     train(recipe(data, folder / "parts", *changes, streams=streams))
     # A list of batches that is used several times is not left in between.
-    stopped_at = last(folder / "parts").state.step
+    stopped_at = last_checkpoint(folder / "parts").state.step
     assert stopped_at == (5 if "train.batch_reuse=5" in options else stop)
     train(recipe(data, folder / "parts", *changes, streams=streams))
     assert files_and_state(folder / "parts") == files_and_state(folder / "whole")

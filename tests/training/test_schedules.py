@@ -16,7 +16,7 @@ from masscli.training.recipe import Recipe
 from masscli.training.setup.build import build
 from masscli.training.setup.goals import check_end
 from tests.toy import recipe
-from tests.training.test_trainer import STILL, end, same_run, steps, train
+from tests.training.test_trainer import STILL, finished, same_run, steps, train
 
 pytestmark = pytest.mark.usefixtures("no_sync", "one_thread")
 
@@ -88,7 +88,7 @@ def test_the_rate_falls_on_a_plateau_and_stays_low(toy: Path, tmp_path: Path) ->
             )
         )
     stopped = recipe(toy, tmp_path / "stopped", *plateau, "train.stop_min_lr=3e-31")
-    assert (end(train(stopped)).step, end(train(stopped)).reason) == (
+    assert (finished(train(stopped)).step, finished(train(stopped)).reason) == (
         6,
         "the learning rate has fallen to 2.5e-31",
     )
@@ -296,9 +296,9 @@ def test_a_run_ends_when_its_hours_are_over_and_continues(
         recipe(toy, tmp_path / "parts", length, "train.stop_time_hours=1e-9")
     )
     assert len(steps(events)) < 6
-    assert "hours are over" in end(events).reason
+    assert "hours are over" in finished(events).reason
     assert (
         "hours are over"
-        not in end(train(recipe(toy, tmp_path / "parts", length))).reason
+        not in finished(train(recipe(toy, tmp_path / "parts", length))).reason
     )
     assert same_run(tmp_path / "parts", tmp_path / "whole")

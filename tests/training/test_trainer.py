@@ -63,18 +63,18 @@ def losses(events: Sequence[Event]) -> dict[int, dict[str, float]]:
     return {e.step: dict(e.losses) for e in steps(events)}
 
 
-def end(events: Sequence[Event]) -> Finished:
+def finished(events: Sequence[Event]) -> Finished:
     assert isinstance(events[-1], Finished)
     return events[-1]
 
 
-def last(folder: Path) -> Checkpoint:
+def last_checkpoint(folder: Path) -> Checkpoint:
     return Checkpoint.open(folder / "checkpoints" / "last")
 
 
 def same_run(a: Path, b: Path) -> bool:
     """Weights, moments and counters are equal, bit for bit."""
-    x, y = last(a), last(b)
+    x, y = last_checkpoint(a), last_checkpoint(b)
     tensors = all(
         (x.path / name).read_bytes() == (y.path / name).read_bytes()
         for name in ("model.safetensors", "optimizer.safetensors")
@@ -86,13 +86,13 @@ def same_run(a: Path, b: Path) -> bool:
     )
 
 
-def far(a: Path, b: Path) -> float:
+def max_difference(a: Path, b: Path) -> float:
     """The largest difference between the weights of two runs."""
-    x, y = last(a).weights(), last(b).weights()
+    x, y = last_checkpoint(a).weights(), last_checkpoint(b).weights()
     return max(float((x[name] - y[name]).abs().max()) for name in x)
 
 
-def at(
+def during_update(
     step: int, act: Callable[[ParameterUpdater], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Do something in the middle of update `step`, once."""
@@ -155,9 +155,13 @@ def test_a_signal_takes_effect_after_the_update(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     handlers = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
-    at(6, lambda updater: signal.raise_signal(number), monkeypatch)
+    during_update(6, lambda updater: signal.raise_signal(number), monkeypatch)
     events = train(recipe(toy, tmp_path))
-    assert (end(events).step, end(events).reason, end(events).interrupted) == (
+    assert (
+        finished(events).step,
+        finished(events).reason,
+        finished(events).interrupted,
+    ) == (
         6,
         f"stopped by {number.name}",
         number,
@@ -183,10 +187,10 @@ def test_sigusr1_saves_and_the_run_continues(
         signal.raise_signal(signal.SIGUSR1)
         signal.raise_signal(signal.SIGUSR1)
 
-    at(6, raise_twice, monkeypatch)
+    during_update(6, raise_twice, monkeypatch)
     events = train(recipe(toy, tmp_path))
     assert [e.step for e in events if isinstance(e, Saved)] == [4, 6, 8, 10]
-    assert (end(events).reason, end(events).interrupted) == ("done", 0)
+    assert (finished(events).reason, finished(events).interrupted) == ("done", 0)
     assert signal.getsignal(signal.SIGUSR1) == handler
     assert same_run(tmp_path, whole[0])
 
@@ -197,10 +201,10 @@ def test_sigusr1_stops_the_run_if_asked_to(
     whole: tuple[Path, list[Event]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    at(6, lambda updater: signal.raise_signal(signal.SIGUSR1), monkeypatch)
+    during_update(6, lambda updater: signal.raise_signal(signal.SIGUSR1), monkeypatch)
     events = train(recipe(toy, tmp_path, "checkpoint.stop_on_signal=usr1"))
-    assert (end(events).step, end(events).reason) == (6, "stopped by SIGUSR1")
-    assert end(events).interrupted == signal.SIGUSR1
+    assert (finished(events).step, finished(events).reason) == (6, "stopped by SIGUSR1")
+    assert finished(events).interrupted == signal.SIGUSR1
     # Without the option, which may change, the run goes on.
     train(recipe(toy, tmp_path))
     assert same_run(tmp_path, whole[0])
@@ -254,11 +258,14 @@ def test_an_interrupted_validation_is_repeated_when_the_run_continues(
         reached = in_validation(step, signal.SIGTERM, patch)
         events = train(recipe(toy, tmp_path / "parts", *PLATEAU))
     assert reached == [step]
-    assert (end(events).step, end(events).reason) == (step, "stopped by SIGTERM")
+    assert (finished(events).step, finished(events).reason) == (
+        step,
+        "stopped by SIGTERM",
+    )
     assert isinstance(events[-2], Saved)
     assert events[-2].step == step
     assert step not in [e.step for e in events if isinstance(e, Evaluated)]
-    assert last(tmp_path / "parts").metrics == {}
+    assert last_checkpoint(tmp_path / "parts").metrics == {}
     # The command line asks this before it trains.
     continued = recipe(toy, tmp_path / "parts", *PLATEAU)
     assert not TrainingRun(continued, *build(continued)).is_finished
@@ -266,7 +273,10 @@ def test_an_interrupted_validation_is_repeated_when_the_run_continues(
     evaluated = [e.step for e in rest if isinstance(e, Evaluated)]
     assert evaluated == [due for due in (4, 8, 9) if due >= step]
     assert same_run(tmp_path / "parts", tmp_path / "whole")
-    parts, whole = last(tmp_path / "parts"), last(tmp_path / "whole")
+    parts, whole = (
+        last_checkpoint(tmp_path / "parts"),
+        last_checkpoint(tmp_path / "whole"),
+    )
     assert parts.metrics == whole.metrics
     assert replace(parts.state, seconds=0) == replace(whole.state, seconds=0)
     assert steps(rest) or step == 9
@@ -289,8 +299,8 @@ def test_a_validation_that_fails_loses_no_update(
             patch.setattr(Validator, "measure", fail)
             with pytest.raises(type(error)):
                 train(run)
-        assert last(tmp_path / "parts").state.step == 4
-        assert last(tmp_path / "parts").metrics == {}
+        assert last_checkpoint(tmp_path / "parts").state.step == 4
+        assert last_checkpoint(tmp_path / "parts").metrics == {}
     rest = train(run)
     assert [e.step for e in rest if isinstance(e, Evaluated)] == [4, 6]
     assert same_run(tmp_path / "parts", tmp_path / "whole")
@@ -338,7 +348,7 @@ def test_data_that_cannot_be_read_lose_no_update(
         train(run)
     assert bool(updates) == (tmp_path / "parts" / "checkpoints" / "last").exists()
     if updates:
-        assert last(tmp_path / "parts").state.step == updates
+        assert last_checkpoint(tmp_path / "parts").state.step == updates
     train(run)
     assert same_run(tmp_path / "parts", tmp_path / "whole")
 
@@ -351,7 +361,7 @@ def test_an_interrupted_last_validation_is_left_out_if_the_run_continues(
         train(recipe(toy, tmp_path, "train.max_update=9"))
     rest = train(recipe(toy, tmp_path, "train.max_update=10"))
     assert [e.step for e in rest if isinstance(e, Evaluated)] == [10]
-    assert last(tmp_path).state.pending_validation == ""
+    assert last_checkpoint(tmp_path).state.pending_validation == ""
 
 
 @pytest.mark.parametrize("step", [4, 9])
@@ -363,11 +373,14 @@ def test_sigusr1_saves_within_a_validation_that_then_begins_again(
         reached = in_validation(step, signal.SIGUSR1, patch)
         events = train(recipe(toy, tmp_path / "parts", *PLATEAU))
     assert reached == [step]
-    assert (end(events).reason, end(events).interrupted) == ("done", 0)
+    assert (finished(events).reason, finished(events).interrupted) == ("done", 0)
     at_step = [type(e) for e in events if e.step == step and not isinstance(e, Stepped)]
     assert at_step[:3] == [Saved, Evaluated, Saved]
     assert same_run(tmp_path / "parts", tmp_path / "whole")
-    assert last(tmp_path / "parts").metrics == last(tmp_path / "whole").metrics
+    assert (
+        last_checkpoint(tmp_path / "parts").metrics
+        == last_checkpoint(tmp_path / "whole").metrics
+    )
 
 
 @pytest.fixture
@@ -386,10 +399,10 @@ def test_a_second_ctrl_c_acts_at_once(
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
 
-    at(6, twice, monkeypatch)
+    during_update(6, twice, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         train(recipe(toy, tmp_path))
-    assert last(tmp_path).state.step == 4
+    assert last_checkpoint(tmp_path).state.step == 4
 
 
 def test_max_epoch_ends_the_run(toy: Path, tmp_path: Path) -> None:
@@ -400,15 +413,17 @@ def test_max_epoch_ends_the_run(toy: Path, tmp_path: Path) -> None:
         "checkpoint.save_interval_updates=100",
     )
     events = train(recipe(toy, tmp_path, *changes, "train.max_epoch=3", streams=PAIRS))
-    assert end(events).reason == "read pairs 3 times"
+    assert finished(events).reason == "read pairs 3 times"
     one = recipe(toy, tmp_path / "one", *changes, "train.max_epoch=1", streams=PAIRS)
-    assert last(tmp_path).state.targets == 3 * sum(e.targets for e in steps(train(one)))
+    assert last_checkpoint(tmp_path).state.targets == 3 * sum(
+        e.targets for e in steps(train(one))
+    )
     assert [e.epoch for e in steps(events)][-2:] == [2, 3]
     assert (
-        end(
+        finished(
             train(recipe(toy, tmp_path, *changes, "train.max_epoch=3", streams=PAIRS))
         ).step
-        == end(events).step
+        == finished(events).step
     )
 
 
@@ -445,7 +460,7 @@ def test_max_epoch_leaves_out_no_batch_of_the_last_epoch(
     )
     trainer, notes = build(recipe(toy, tmp_path, *changes, streams=PAIRS))
     batches = len(trainer.streams["pairs"].sampler.epoch())
-    updates = end(list(trainer.run())).step
+    updates = finished(list(trainer.run())).step
     assert (updates - 1) * in_update < 2 * batches <= updates * in_update
     position = trainer.state.positions["pairs"]
     assert position.epoch * batches + position.batch == updates * in_update
@@ -472,7 +487,7 @@ def test_a_warm_up_longer_than_the_epochs_causes_a_warning(
             if "the warm-up takes" in line
         ]
         assert bool(messages) is told
-        made = last(tmp_path / name).state.step
+        made = last_checkpoint(tmp_path / name).state.step
         assert not messages or any(
             f"warning: --max-epoch 2 is some {n} updates, the warm-up takes 4000;"
             in messages[0]
@@ -499,7 +514,7 @@ def test_max_examples_uses_only_the_first_rows(toy: Path, tmp_path: Path) -> Non
         rows, position = sampler.at(position)
         seen += rows.tolist() if position.epoch == 0 else []
     assert sorted(seen) == list(range(20))
-    assert end(list(trainer.run())).reason == "read pairs 1 time"
+    assert finished(list(trainer.run())).reason == "read pairs 1 time"
 
 
 def test_patience_counts_validations_and_survives_a_restart(
@@ -513,12 +528,12 @@ def test_patience_counts_validations_and_survives_a_restart(
         "valid.validate_interval_updates=2",
     )
     events = train(recipe(toy, tmp_path, *changes))
-    assert (end(events).step, end(events).reason) == (
+    assert (finished(events).step, finished(events).reason) == (
         6,
         "no better loss in 2 validations",
     )
     again = train(recipe(toy, tmp_path, *changes))
-    assert (end(again).step, len(again)) == (6, 1)
+    assert (finished(again).step, len(again)) == (6, 1)
 
 
 def test_patience_does_not_count_the_extra_validations_of_a_run_in_parts(
@@ -534,8 +549,8 @@ def test_patience_does_not_count_the_extra_validations_of_a_run_in_parts(
         events = train(
             recipe(toy, tmp_path, *changes, f"train.max_update={last_update}")
         )
-        assert end(events).step == stops_at
-    assert end(events).reason == "no better loss in 2 validations"
+        assert finished(events).step == stops_at
+    assert finished(events).reason == "no better loss in 2 validations"
 
 
 # -- the gradient --------------------------------------------------------------------------------------------------------------------------
@@ -589,7 +604,7 @@ def test_micro_batches_equal_one_batch(
                 streams=streams,
             )
         )
-    assert far(tmp_path / "one", tmp_path / "three") < 2e-5
+    assert max_difference(tmp_path / "one", tmp_path / "three") < 2e-5
 
 
 def test_gradients_are_clipped_by_their_norm(toy: Path, tmp_path: Path) -> None:
@@ -646,12 +661,12 @@ def test_out_of_memory_is_retried_in_smaller_parts(
     plain = train(recipe(toy, tmp_path / "plain", *EXACT))
     no_memory_for(4, monkeypatch)
     scarce = train(recipe(toy, tmp_path / "scarce", *EXACT))
-    assert far(tmp_path / "plain", tmp_path / "scarce") < 2e-5
+    assert max_difference(tmp_path / "plain", tmp_path / "scarce") < 2e-5
     assert [e.targets for e in steps(scarce)] == [e.targets for e in steps(plain)]
-    assert last(tmp_path / "plain").state.oom_retries == 0
+    assert last_checkpoint(tmp_path / "plain").state.oom_retries == 0
     with_pairs = [e.step for e in steps(plain) if "pairs.translate" in e.losses]
     assert (
-        last(tmp_path / "scarce").state.oom_retries
+        last_checkpoint(tmp_path / "scarce").state.oom_retries
         == len(with_pairs)
         == steps(scarce)[-1].oom_retries
     )
@@ -814,7 +829,7 @@ def test_a_nan_gradient_stops_the_run(
             if name == "decoder.layers.0.fc1.weight"
         ).grad[0, 0] = math.nan  # type: ignore[index]
 
-    at(7, spoil, monkeypatch)
+    during_update(7, spoil, monkeypatch)
     found = [
         f"{k} {v:.3g}"
         for e in steps(whole[1])
@@ -833,7 +848,7 @@ def test_a_nan_gradient_stops_the_run(
         == f"lower --lr or set --clip-norm; the run continues from {checkpoints / 'last'}; "
         "changed settings need --accept-changes"
     )
-    assert last(tmp_path).state.step == 4
+    assert last_checkpoint(tmp_path).state.step == 4
     train(recipe(toy, tmp_path))
     assert same_run(tmp_path, whole[0])
 
@@ -919,7 +934,8 @@ def test_low_precision_gives_nearly_the_same_losses(
         assert b.grad_norm == pytest.approx(a.grad_norm, rel=10 * within)
     assert other[0].loss_scale == (2.0**15 if precision == "fp16" else 1.0)
     assert all(
-        t.dtype == torch.float32 for t in last(tmp_path / precision).weights().values()
+        t.dtype == torch.float32
+        for t in last_checkpoint(tmp_path / precision).weights().values()
     )
 
 
@@ -952,7 +968,7 @@ def test_a_warm_up_derived_from_a_shorter_run_is_kept_and_reported(
     toy: Path, tmp_path: Path
 ) -> None:
     short, long = (
-        ("optim.warmup_updates=2", f"train.max_update={last}") for last in (20, 40)
+        ("optim.warmup_updates=2", f"train.max_update={final}") for final in (20, 40)
     )
     list(build(recipe(toy, tmp_path, *short, streams=PAIRS))[0].run())
     notes = build(recipe(toy, tmp_path, *long, streams=PAIRS))[1]
@@ -983,7 +999,7 @@ def test_overflow_skips_the_update_and_halves_the_scale(
             assert not event.losses and event.loss_scale == 2.0 ** (28 - event.step)
     skipped = steps(events)[-1].overflows
     assert 0 < skipped < 10
-    state = last(tmp_path).state
+    state = last_checkpoint(tmp_path).state
     assert (state.overflows, state.loss_scale, state.updates_since_overflow) == (
         skipped,
         2.0 ** (28 - skipped),
@@ -1156,7 +1172,7 @@ def test_every_target_language_learns_an_output_of_its_own(
     )
     moved = {
         name.split("/")[0]
-        for name, tensor in last(tmp_path).optimizer_state().items()
+        for name, tensor in last_checkpoint(tmp_path).optimizer_state().items()
         if "cross_attention.out" in name and tensor.any()
     }
     assert moved == {
@@ -1170,7 +1186,7 @@ def test_a_stream_may_have_any_name(toy: Path, tmp_path: Path) -> None:
     streams = dict.fromkeys(("train", "a.b", "encoder"), PAIRS["pairs"])
     for stop in (2, 4):
         assert (
-            end(
+            finished(
                 train(
                     recipe(toy, tmp_path, f"train.max_update={stop}", streams=streams)
                 )
@@ -1216,7 +1232,7 @@ def test_parameters_of_an_objective_are_learned_saved_and_restored(
     }
 
     def factor(folder: Path) -> Tensor:
-        return last(folder).objective_state()["a.b.factor"]
+        return last_checkpoint(folder).objective_state()["a.b.factor"]
 
     train(recipe(toy, tmp_path / "whole", "train.max_update=6", streams=streams))
     train(recipe(toy, tmp_path / "halves", "train.max_update=3", streams=streams))

@@ -16,7 +16,14 @@ from masscli.models.stack import Layer, Stack
 from masscli.training.events import Evaluated
 from masscli.training.setup.build import build
 from tests.toy import recipe
-from tests.training.test_trainer import PAIRS, far, last, losses, same_run, train
+from tests.training.test_trainer import (
+    PAIRS,
+    last_checkpoint,
+    losses,
+    max_difference,
+    same_run,
+    train,
+)
 
 pytestmark = pytest.mark.usefixtures("no_sync", "one_thread")
 
@@ -51,7 +58,7 @@ def test_the_average_is_that_of_all_updates(toy: Path, tmp_path: Path) -> None:
             )
         for name, tensor in saved.trained_weights().items():
             assert torch.equal(tensor, weights[name])
-    assert far(tmp_path / "plain", tmp_path / "average") > 1e-3
+    assert max_difference(tmp_path / "plain", tmp_path / "average") > 1e-3
     # Validation measures the average.
     measured = {
         event.step: event.metrics["loss"]
@@ -59,7 +66,7 @@ def test_the_average_is_that_of_all_updates(toy: Path, tmp_path: Path) -> None:
         if isinstance(event, Evaluated)
     }
     trainer, _ = build(recipe(toy, tmp_path / "plain", *EVERY))
-    trainer.model.load_state_dict(last(tmp_path / "average").weights())
+    trainer.model.load_state_dict(last_checkpoint(tmp_path / "average").weights())
     assert trainer.validator.measure(trainer.model).metrics["loss"] == pytest.approx(
         measured[10], rel=1e-6
     )
@@ -73,7 +80,10 @@ def test_a_resumed_average_equals_an_uninterrupted_one(
     for stop in (3, 4, 10):
         train(recipe(toy, tmp_path / "parts", ema, f"train.max_update={stop}"))
     assert same_run(tmp_path / "parts", tmp_path / "whole")
-    states = [last(tmp_path / name).trained_weights() for name in ("parts", "whole")]
+    states = [
+        last_checkpoint(tmp_path / name).trained_weights()
+        for name in ("parts", "whole")
+    ]
     assert states[0].keys() == states[1].keys()
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 

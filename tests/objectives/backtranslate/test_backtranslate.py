@@ -48,10 +48,10 @@ from tests.toy import TRAIN, VALID, make_data, recipe
 from tests.toy import composed as recipe_of
 from tests.training.test_trainer import (
     EXACT,
-    at,
-    end,
-    far,
-    last,
+    during_update,
+    finished,
+    last_checkpoint,
+    max_difference,
     same_run,
     steps,
     train,
@@ -359,9 +359,12 @@ def test_synthetic_batches_are_reused(
     whole = train(recipe(toy, tmp_path / "whole", *changes, streams=BOTH))
     assert [e.step for e in whole if isinstance(e, Saved)] == [6, 9] and len(made) == 6
     assert len({sum(step.losses.values()) for step in steps(whole)}) == 9
-    at(4, lambda trainer: signal.raise_signal(signal.SIGTERM), monkeypatch)
+    during_update(4, lambda trainer: signal.raise_signal(signal.SIGTERM), monkeypatch)
     stopped = train(recipe(toy, tmp_path / "parts", *changes, streams=BOTH))
-    assert last(tmp_path / "parts").state.step == 6 and end(stopped).interrupted
+    assert (
+        last_checkpoint(tmp_path / "parts").state.step == 6
+        and finished(stopped).interrupted
+    )
     train(recipe(toy, tmp_path / "parts", *changes, streams=BOTH))
     assert same_run(tmp_path / "whole", tmp_path / "parts")
     once = train(recipe(toy, tmp_path / "once", "train.max_update=1", streams=BOTH))
@@ -388,10 +391,10 @@ def test_a_search_that_runs_out_of_memory_is_repeated_in_parts(
     monkeypatch.setattr(Decoder, "generate", generate)
     train(recipe(toy, tmp_path / "scarce", *exact, streams=BOTH))
     assert (
-        last(tmp_path / "scarce").state.oom_retries == 3
-        and last(tmp_path / "plain").state.oom_retries == 0
+        last_checkpoint(tmp_path / "scarce").state.oom_retries == 3
+        and last_checkpoint(tmp_path / "plain").state.oom_retries == 0
     )
-    assert far(tmp_path / "plain", tmp_path / "scarce") < 2e-5
+    assert max_difference(tmp_path / "plain", tmp_path / "scarce") < 2e-5
 
 
 def test_validation_translates_there_and_back(toy: Path, tmp_path: Path) -> None:
@@ -595,7 +598,9 @@ def test_sampling_has_a_temperature_and_validation_does_not_sample(
         for name, stream in BOTH.items()
     }
     assert (
-        end(train(recipe(toy, tmp_path, "train.max_update=1", streams=streams))).reason
+        finished(
+            train(recipe(toy, tmp_path, "train.max_update=1", streams=streams))
+        ).reason
         == "done"
     )
     with pytest.raises(
