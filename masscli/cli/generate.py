@@ -346,9 +346,9 @@ def _open_input(
         command.prefix,
         command.constraints,
     )
-    references = (
-        translation_lines(command.reference) if command.reference is not None else None
-    )
+    references = None
+    if command.reference is not None:
+        references = translation_lines(command.reference)
     if command.gen_subset is not None:
         texts, targets = model.split(command.gen_subset, command.data)
         if command.write_reference is not None:
@@ -356,6 +356,11 @@ def _open_input(
                 for text in targets:
                     write(f"{one_line(text)}\n")
         return texts, references or iter(targets)
+    return _open_lines(model, command), references
+
+
+def _open_lines(model: TextModel, command: GenerateConfig) -> Iterator[str]:
+    """Return the lines of --input or of standard input; a terminal is told how to end them."""
     path = command.input or Path("-")
     warn_of_examples(
         path,
@@ -371,11 +376,7 @@ def _open_input(
             f"reading lines in {model.task.source!r} from the terminal; {answer}",
             file=sys.stderr,
         )
-    return _opened_lines(path), references
-
-
-def _opened_lines(path: Path) -> Iterator[str]:
-    """Open a file at once, so that a missing one is noticed before the work begins; return its lines."""
+    # Read at once, so that a missing file is noticed before the work begins.
     remaining = source_lines(path)
     first = next(remaining, None)
     if first is None:

@@ -180,34 +180,33 @@ def _score_files(
     """
     # Answers belong together by the ids of their questions, and not line by line.
     if "squad" in options.metric:
-        scores: Scores = score_squad(options, hyp, ref)
+        return score_squad(options, hyp, ref)
+    if options.paired and len(hyp) < 2:
+        raise MasscliError(
+            "--paired: compares two or more files, got one",
+            "masscli score BASELINE OTHER... --ref FILE --paired",
+        )
+    # An unknown metric is refused before any file is read.
+    build_metrics(options, ["squad"])
+    texts = _read_texts(options, hyp, ref)
+    source = None if src is None else _read_source(src, texts)
+    options, texts = _without_unlabeled(options, texts)
+    _warn_of_oddities(options, texts, source)
+    if {"pearson", "spearman"}.intersection(options.metric):
+        check_numbers({**texts.references, **texts.hypotheses})
+    if options.sentence_level:
+        _print_line_scores(options, texts)
+        return {}
+    scores = _compute(options, texts)
+    references = list(texts.references.values())
+    for name, lines in texts.hypotheses.items():
+        warn(*explain_zero_bleu(name, scores[name], lines, references, options))
+    if options.format == "json":
+        print(as_json(scores))
+    elif options.paired:
+        print(as_table(scores))
     else:
-        if options.paired and len(hyp) < 2:
-            raise MasscliError(
-                "--paired: compares two or more files, got one",
-                "masscli score BASELINE OTHER... --ref FILE --paired",
-            )
-        # An unknown metric is refused before any file is read.
-        build_metrics(options, ["squad"])
-        texts = _read_texts(options, hyp, ref)
-        source = None if src is None else _read_source(src, texts)
-        options, texts = _without_unlabeled(options, texts)
-        _warn_of_oddities(options, texts, source)
-        if {"pearson", "spearman"}.intersection(options.metric):
-            check_numbers({**texts.references, **texts.hypotheses})
-        if options.sentence_level:
-            _print_line_scores(options, texts)
-            return {}
-        scores = _compute(options, texts)
-        references = list(texts.references.values())
-        for name, lines in texts.hypotheses.items():
-            warn(*explain_zero_bleu(name, scores[name], lines, references, options))
-        if options.format == "json":
-            print(as_json(scores))
-        elif options.paired:
-            print(as_table(scores))
-        else:
-            print(as_lines(scores))
+        print(as_lines(scores))
     return scores
 
 

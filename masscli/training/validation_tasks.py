@@ -122,14 +122,36 @@ class TranslationTask:
         Every process translates a part of the lines, so all must call this together; all get the score of the
         whole set.
         """
+        # Lines are dealt out in turn, so that long and short ones spread over the processes.
+        mine = range(distributed.rank, len(self.sources), distributed.world_size)
+        sources = [self.sources[number] for number in mine]
+        lines = self._translate(sources, model, tokenizer, framing, beam)
+        device = next(model.parameters()).device
+        hypotheses = exchange_lines(mine, lines, len(self.sources), device)
+        score = self._score(hypotheses, tokenizer)
+        samples = take_samples(
+            self.score_name(self.metric),
+            self.sources,
+            self.references,
+            hypotheses,
+            self.samples,
+        )
+        return Generated({self.metric: score}, samples)
+
+    def _translate(
+        self,
+        sources: list[str],
+        model: Transformer,
+        tokenizer: Tokenizer,
+        framing: Framing,
+        beam: int,
+    ) -> list[str]:
+        """Return the translations of lines through all languages of the path."""
         # Round trips are searched greedily, as back-translation writes.
         if self.metric == "roundtrip":
             beam = 1
         config = GenerationConfig(beam=beam)
         writer = extract_stack(model, "encoder") if self.by_encoder else model
-        # Lines are dealt out in turn, so that long and short ones spread over the processes.
-        mine = range(distributed.rank, len(self.sources), distributed.world_size)
-        sources = [self.sources[number] for number in mine]
         lines = sources
         for step, (source, target) in enumerate(pairwise(self.path)):
             decoder = Decoder(
@@ -139,8 +161,10 @@ class TranslationTask:
             lines = [hypotheses[0].text for hypotheses in outputs]
             if step == 0 and self.metric == "roundtrip":
                 lines = _without_copies(lines, sources, source, target, tokenizer)
-        device = next(model.parameters()).device
-        hypotheses = exchange_lines(mine, lines, len(self.sources), device)
+        return lines
+
+    def _score(self, hypotheses: Sequence[str], tokenizer: Tokenizer) -> Score:
+        """Return the BLEU score of the outputs for all lines."""
         target = self.path[-1]
         # References go through the same replacement of letters as what the model has read and writes.
         references = tokenizer.preprocessing.map_letters(self.references, target)
@@ -151,14 +175,7 @@ class TranslationTask:
         romanian = tokenizer.preprocessing.romanian if target == "ro" else None
         if romanian:
             score = replace(score, signature=f"{score.signature}|romanian:{romanian}")
-        samples = take_samples(
-            self.score_name(self.metric),
-            self.sources,
-            self.references,
-            hypotheses,
-            self.samples,
-        )
-        return Generated({self.metric: score}, samples)
+        return score
 
 
 def _without_copies(
