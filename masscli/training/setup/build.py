@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -56,6 +56,7 @@ from masscli.training.setup.run_folder import (
     prepare_folder,
     repair_links,
 )
+from masscli.training.stream import Stream
 from masscli.training.trainer import Trainer
 
 
@@ -84,11 +85,7 @@ def build(
     last = checkpoints.last
     notes = note_damage(checkpoints)
     if last is not None:
-        changes = check_same_run(recipe, last, context, accept_changes)
-        notes.append(f"continuing {recipe.save_dir} from update {last.state.step}")
-        notes += [f"changed: {change}" for change in changes]
-        notes += note_kept_warmup(recipe, last.recipe)
-        notes += note_changed_rate(recipe, last.recipe, last.state)
+        notes += _check_continued(recipe, last, context, accept_changes)
     state = _run_state(recipe, last, context, accept_changes)
     notes += note_waiting_processes(state.update_freq)
     tokenizer = context.data.tokenizer()
@@ -128,12 +125,7 @@ def build(
         notes += note_export(recipe)
     else:
         notes += rescale_positions(streams, last.recipe.train, recipe.train, state)
-    # The optimizer gets names, because weight decay and layer decay depend on them.
-    names = name_parameters(model, streams)
-    layers = max(recipe.model.encoder_layers, recipe.model.decoder_layers)
-    optimizer = make_optimizer(
-        recipe.optim, [(name, parameter) for parameter, name in names.items()], layers
-    )
+    optimizer = _make_optimizer(recipe, model, streams)
     validator, warnings = build_validator(recipe, objectives, context, framing)
     warnings += note_best_metric(recipe, validator)
     # Without any validation, the scores so far stay what they are.
@@ -154,6 +146,34 @@ def build(
         )
         _restore_trained_weights(parts, last)
     return trainer, notes + warnings
+
+
+def _check_continued(
+    recipe: Recipe, last: Checkpoint, context: RunContext, accept_changes: bool
+) -> list[str]:
+    """Return notes on a run that continues from the checkpoint `last`, and on what has changed in it.
+
+    Raises MasscliError if the checkpoint belongs to another recipe or other data.
+    """
+    changes = check_same_run(recipe, last, context, accept_changes)
+    return [
+        f"continuing {recipe.save_dir} from update {last.state.step}",
+        *(f"changed: {change}" for change in changes),
+        *note_kept_warmup(recipe, last.recipe),
+        *note_changed_rate(recipe, last.recipe, last.state),
+    ]
+
+
+def _make_optimizer(
+    recipe: Recipe, model: Transformer, streams: Sequence[Stream]
+) -> torch.optim.Optimizer:
+    """Return the optimizer of all trained parameters of the model and of the objectives."""
+    # Weight decay and layer decay depend on the names of parameters.
+    names = name_parameters(model, streams)
+    layers = max(recipe.model.encoder_layers, recipe.model.decoder_layers)
+    return make_optimizer(
+        recipe.optim, [(name, parameter) for parameter, name in names.items()], layers
+    )
 
 
 def _kept_checkpoints(
