@@ -10,7 +10,7 @@ WMT16 removed all diacritics from Romanian (Sennrich et al. 2016).
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -62,14 +62,9 @@ class TextPreprocessing:
                 _blank_non_printing(moses.normalize(line, language)) for line in lines
             ]
         lines = self.map_letters(lines, language)
-        if self.published in ("albert", "albert-keep-accents"):
-            lines = [_as_albert(line, self.published == "albert") for line in lines]
-        if self.published == "fsmt":
-            lines = [moses.tokenize_fsmt(line, language) for line in lines]
-        if self.published in ("xlm", "xlm-keep-accents"):
-            lines = [moses.tokenize_xlm(line, language) for line in lines]
-        if self.published == "xlm":
-            lines = [_lower_without_accents(line) for line in lines]
+        if self.published in _PUBLISHED:
+            published = _PUBLISHED[self.published]
+            lines = [published(line, language) for line in lines]
         # The tokenizer knows abbreviations by their case, so it comes before lower-casing.
         if self.moses:
             lines = [moses.tokenize(line, language) for line in lines]
@@ -102,25 +97,40 @@ class TextPreprocessing:
         return moses.detokenize(line, language)
 
 
-def _as_albert(line: str, strip_accents: bool) -> str:
-    """Replace quotation marks of TeX by `"`, and optionally remove accents, as ALBERT's tokenizer does."""
-    line = line.replace("``", '"').replace("''", '"')
-    if strip_accents:
-        decomposed = unicodedata.normalize("NFKD", line)
-        # All marks, and not only those of the category Mn, as BERT does.
-        letters = [
-            letter for letter in decomposed if unicodedata.category(letter)[0] != "M"
-        ]
-        line = "".join(letters)
-    return line
+def _albert(line: str, language: str) -> str:
+    """Return a line as ALBERT's tokenizer prepares it by default: without accents and TeX's quotes."""
+    decomposed = unicodedata.normalize("NFKD", _albert_with_accents(line, language))
+    # All marks, and not only those of the category Mn, as BERT does.
+    letters = [
+        letter for letter in decomposed if unicodedata.category(letter)[0] != "M"
+    ]
+    return "".join(letters)
 
 
-def _lower_without_accents(line: str) -> str:
-    """Return a line in lower case without accents, as XLM's lowercase_and_remove_accent.py makes it."""
-    decomposed = unicodedata.normalize("NFD", line.lower())
+def _albert_with_accents(line: str, language: str) -> str:
+    return line.replace("``", '"').replace("''", '"')
+
+
+def _xlm(line: str, language: str) -> str:
+    """Return a line as XLMTokenizer prepares it: tokenized, in lower case, and without accents.
+
+    The last two are those of XLM's lowercase_and_remove_accent.py.
+    """
+    tokenized = moses.tokenize_xlm(line, language)
+    decomposed = unicodedata.normalize("NFD", tokenized.lower())
     letters = [letter for letter in decomposed if unicodedata.category(letter) != "Mn"]
     # A letter without its accent may have a lower-case form.
     return "".join(letters).lower()
+
+
+_PUBLISHED: Mapping[str | None, Callable[[str, str], str]] = {
+    "albert": _albert,
+    "albert-keep-accents": _albert_with_accents,
+    "fsmt": moses.tokenize_fsmt,
+    "xlm": _xlm,
+    "xlm-keep-accents": moses.tokenize_xlm,
+}
+"""What the rules of published tokenizers make of a line in a language. WordPiece itself applies BERT's."""
 
 
 def has_moses_rules(language: str) -> bool:
