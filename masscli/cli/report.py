@@ -35,7 +35,16 @@ from masscli.cli.messages import warn
 from masscli.cli.output import check_distinct, check_inputs_stay, check_is_file
 from masscli.core.errors import MasscliError
 from masscli.core.files import given_again, write_atomic
-from masscli.reporting.score_log import parse_tags
+from masscli.reporting.score_log import (
+    LoggedScore,
+    append_scores,
+    compare_with_baseline,
+    latest_scores,
+    parse_tags,
+    read_scores,
+    replaced_scores,
+    summarize,
+)
 
 
 def run(
@@ -140,13 +149,7 @@ def _report_scores(
     x: str | None,
     html: Path | None,
 ) -> None:
-    from masscli.reporting.score_log import (
-        compare_with_baseline,
-        latest_scores,
-        read_scores,
-        replaced_scores,
-        summarize,
-    )
+    """Print a table of a log of scores, with tests against the baseline if given; draw what is asked for."""
     from masscli.reporting.score_table import markdown_table, plot_summaries
 
     if plot is not None and x is None:
@@ -160,14 +163,7 @@ def _report_scores(
         )
     all_scores = read_scores(scores)
     logged = latest_scores(all_scores)
-    replaced = replaced_scores(all_scores)
-    if replaced:
-        tags = " ".join(f"{name}={value}" for name, value in replaced[0].tags)
-        warn(
-            f"{scores}: {len(replaced)} scores do not count, since a later one has the same tags, "
-            f"such as {replaced[0].metric} {replaced[0].value:.2f} of {tags or 'no tag'}; "
-            "tell them apart with --tag seed=N"
-        )
+    _warn_of_replaced(scores, all_scores)
     summaries = summarize(logged)
     tests = {}
     if baseline:
@@ -186,7 +182,21 @@ def _report_scores(
         write_atomic(html, score_page(scores.name, summaries, tests, x).encode())
 
 
+def _warn_of_replaced(path: Path, scores: Sequence[LoggedScore]) -> None:
+    """Print a warning if scores in a log do not count, because later ones have the same tags."""
+    replaced = replaced_scores(scores)
+    if not replaced:
+        return
+    first = replaced[0]
+    tags = " ".join(f"{name}={value}" for name, value in first.tags)
+    warn(
+        f"{path}: {len(replaced)} scores do not count, since a later one has the same tags, such as "
+        f"{first.metric} {first.value:.2f} of {tags or 'no tag'}; tell them apart with --tag seed=N"
+    )
+
+
 def _write_run_page(folders: Sequence[Path], metrics: list[str], html: Path) -> None:
+    """Write a page with the curves and sample outputs of runs."""
     from masscli.reporting.run_history import read_history
     from masscli.reporting.run_page import run_page
 
@@ -202,8 +212,8 @@ def _report_runs(
     append: Path | None,
     tags: dict[str, str],
 ) -> None:
+    """Print a table of runs; with --append, add the metrics of one run to a log of scores."""
     from masscli.reporting.run_log import cost_rows, overall_metrics, read_run
-    from masscli.reporting.score_log import LoggedScore, append_scores
     from masscli.reporting.score_table import align_table
 
     if append is not None and (not metrics or len(folders) > 1):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
@@ -277,24 +277,12 @@ def _finish_xlm(conversion: Conversion, given: ForeignCommand) -> None:
     for flag in ("--task", "--objective", "--pairs", "--langs", "--auxiliary"):
         conversion.options.pop(flag, None)
     _choose_xlm_objectives(conversion, values)
-    folder = [
-        values.get("dump_path") or "dumped",
-        values.get("exp_name", ""),
-        values.get("exp_id", ""),
-    ]
-    conversion.options["--save-dir"] = "/".join(
-        part.rstrip("/") for part in folder if part
-    )
+    conversion.options["--save-dir"] = _xlm_folder(values)
     # XLM's feed-forward layers are four times as wide as the others.
     dim = parse_digits(conversion.options["--dim"] or "")
     if dim is not None:
         conversion.options["--ffn-dim"] = str(4 * dim)
-    if values.get("tokens_per_batch", "-1") != "-1" and "batch_size" in values:
-        # Then it is only the batch size of back-translation.
-        conversion.options.pop("--batch-size", None)
-        conversion.remarks.append(
-            "--batch_size: has no effect in masscli with --tokens_per_batch (--max-tokens)"
-        )
+    _drop_xlm_batch_size(conversion, values)
     if conversion.objective in ENCODERS:
         conversion.options.pop("--decoder-layers", None)
     if conversion.objective in DECODERS:
@@ -308,6 +296,25 @@ def _finish_xlm(conversion: Conversion, given: ForeignCommand) -> None:
     if "reload_model" in values:
         _remark_on_import(
             conversion, dict.fromkeys(filter(None, values["reload_model"].split(",")))
+        )
+
+
+def _xlm_folder(values: Mapping[str, str]) -> str:
+    """Return the folder of XLM's run, which it names by three flags: `dumped/NAME/ID`."""
+    parts = [
+        values.get("dump_path") or "dumped",
+        values.get("exp_name", ""),
+        values.get("exp_id", ""),
+    ]
+    return "/".join(part.rstrip("/") for part in parts if part)
+
+
+def _drop_xlm_batch_size(conversion: Conversion, values: Mapping[str, str]) -> None:
+    """Remove --batch-size, with a remark, where it is only that of back-translation in XLM."""
+    if values.get("tokens_per_batch", "-1") != "-1" and "batch_size" in values:
+        conversion.options.pop("--batch-size", None)
+        conversion.remarks.append(
+            "--batch_size: has no effect in masscli with --tokens_per_batch (--max-tokens)"
         )
 
 
