@@ -144,6 +144,7 @@ def finetune(recipe: Recipe) -> Iterator[Event]:
 
 
 def _train(recipe: Recipe) -> Iterator[Event]:
+    """Compose a complete recipe, log the notes for the user, and yield the events of its run."""
     _check_complete(recipe)
     options = to_dict(recipe)
     streams = options.pop("stream")

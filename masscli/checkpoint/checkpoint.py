@@ -202,6 +202,10 @@ class Checkpoint:
             self.verified.add(name)
 
     def _tensors(self, name: str) -> dict[str, Tensor]:
+        """Return the tensors of a file by name, after verifying its checksum.
+
+        Raises DamagedCheckpointError if it cannot be read.
+        """
         self._verify_file(name)
         try:
             return load_file(self.path / name)

@@ -74,6 +74,7 @@ def _warn_of_unused_options(
 
 
 def _show_data(path: Path, verify: bool) -> None:
+    """Print vocabulary, languages, pairs, texts and tables of a data folder; verify its files if asked to."""
     from masscli.data.storage.data_folder import DataFolder
 
     data = DataFolder.open(path)

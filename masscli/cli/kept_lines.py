@@ -82,6 +82,7 @@ def line_warnings(groups: Sequence[FilterStats]) -> Iterator[str]:
 
 
 def _warnings_of(stats: FilterStats) -> Iterator[str]:
+    """Yield warnings about the kept lines of a group: many are also held out, or have unknown pieces."""
     held_out = stats.kept_but_suspicious.get("in valid or test", 0)
     if held_out > MANY_HELD_OUT * stats.lines:
         share = f"{held_out / stats.lines:.1%}"

@@ -105,6 +105,7 @@ def _names(paths: Sequence[Path]) -> dict[str, Path]:
 
 
 def _read_reference(name: str, path: Path, options: ScoreConfig) -> ScoreInput:
+    """Read a file of references in the format that options and name say, and reduce it to lines."""
     column, flag = options.column, "--column"
     format = _reference_format(path, options)
     if format in ("swag", "race"):
@@ -157,6 +158,7 @@ def _format_by_name(path: Path) -> str | None:
 def _read_choice_records(
     path: Path, format: str, options: ScoreConfig, bad_rows: BadRows
 ) -> list[Record]:
+    """Return the examples of SWAG or RACE in a file; errors say that the name decided on the format."""
     try:
         return list(read_records(path, format, bad_rows))
     except MasscliError as error:
@@ -171,6 +173,10 @@ def _read_choice_records(
 def _read_hypothesis(
     name: str, path: Path, options: ScoreConfig, tagged: bool
 ) -> ScoreInput:
+    """Read a file of hypotheses, in the format that its name and first line show, and reduce it to lines.
+
+    `tagged` says whether the references are tagged sentences, so that lines may be, too.
+    """
     column, flag = options.hyp_column, "--hyp-column"
     if is_test_set(path):
         return ScoreInput(name, list(translation_lines(path)))

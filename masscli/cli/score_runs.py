@@ -81,6 +81,7 @@ def _check(
     runs: Sequence[Path],
     ref: Sequence[Path] | None,
 ) -> None:
+    """Raise MasscliError for options that do not go with runs, and for a path that is none."""
     if request.gen_subset is None:
         raise MasscliError(
             "--data and --context-window: are for runs", "add --gen-subset test"
@@ -106,6 +107,7 @@ def _check(
 
 
 def _measure(path: Path, request: MeasureConfig) -> Measurement:
+    """Return everything that validation measures of a run, or its perplexity on running text."""
     from masscli.training.precision import choose_device
     from masscli.training.setup.measure import TrainedRun
 

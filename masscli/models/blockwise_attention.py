@@ -58,6 +58,7 @@ class _BlockwiseAttention(torch.autograd.Function):
         mask: Tensor | None,
         p: float,
     ) -> Tensor:
+        """Compute the attention, and save what the backward pass needs."""
         rows, queries, width = fused.shape
         size = width // heads
         if memory is None:
@@ -97,6 +98,7 @@ class _BlockwiseAttention(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients of `fused`, `memory` and a learned `mask`; None for other arguments."""
         q, k, v, mask, weights, kept = ctx.saved_tensors
         rows, heads, queries, size = q.shape
         keys = k.shape[2]

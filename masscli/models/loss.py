@@ -129,6 +129,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         smoothing: float,
         needs_gradient: bool,
     ) -> tuple[Tensor, Tensor]:
+        """Return (loss, negative log-likelihood), both summed; the latter is without label smoothing."""
         rows = hidden.shape[0]
         vocab_size = weight.shape[0]
         chunk_rows = _chunk_rows(hidden, vocab_size)
@@ -196,6 +197,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def backward(
         ctx: Any, grad_loss: Tensor, grad_nll: Tensor
     ) -> tuple[Tensor | None, ...]:
+        """Return the gradients of the hidden states, the weights and the bias; None for other arguments."""
         # The gradients are those of a loss with gradient 1, and are scaled in place to save a copy of each.
         grad_hidden = ctx.gradients.hidden
         grad_weight = ctx.gradients.weight

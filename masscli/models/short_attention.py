@@ -54,6 +54,7 @@ class _ShortAttention(torch.autograd.Function):
         mask: Tensor | None,
         p: float,
     ) -> Tensor:
+        """Compute the attention, and save what the backward pass needs."""
         rows, queries, width = fused.shape
         size = width // heads
         if memory is None:
@@ -104,6 +105,7 @@ class _ShortAttention(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients of `fused`, `memory` and a learned `mask`; None for other arguments."""
         q_GTK, k_GPK, v_GPK, weights_BHTP, keep = ctx.saved_tensors
         rows, heads, queries, padded_keys = weights_BHTP.shape
         size = q_GTK.shape[-1]

@@ -261,6 +261,7 @@ def student_t_p_value(t: float, degrees: int) -> float:
 
 
 def _parse(line: str, where: str) -> LoggedScore:
+    """Return the logged score in a line of JSON. Raises MasscliError, which names `where`, if it has none."""
     try:
         fields = parse_json(line)
         metric, value, signature = (

@@ -37,6 +37,7 @@ def score_page(
 
 
 def _charts(summaries: Summaries, x_tag: str) -> str:
+    """Return a chart in HTML for each metric, with a curve for each group of tags besides `x_tag`."""
     summaries = with_x_tag(summaries, x_tag)
     places = places_on_axis(summaries, x_tag)
     charts = []

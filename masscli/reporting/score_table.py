@@ -67,6 +67,7 @@ def table_rows(
 
 
 def _cell(summary: Summary | None, test: PairedTest | None) -> str:
+    """Return the text of a table cell: mean, deviation, and difference from the baseline with its p."""
     if summary is None:
         return ""
     cell = metric_text(summary.mean, ".2f")

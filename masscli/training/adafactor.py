@@ -44,6 +44,7 @@ class Adafactor(EagerOptimizer):
                     self._update(parameter, group)
 
     def _update(self, parameter: Tensor, group: dict[str, Any]) -> None:
+        """Update a parameter in place by one step, and its moments in `state`."""
         assert parameter.grad is not None
         is_matrix = parameter.dim() > 1
         # The blocks of a matrix are stacked: (blocks, rows, columns).

@@ -51,6 +51,7 @@ class BertAdam(EagerOptimizer):
                     self._update(parameter, group)
 
     def _update(self, parameter: torch.Tensor, group: dict[str, Any]) -> None:
+        """Update a parameter in place by one step, and its moments in `state`."""
         assert parameter.grad is not None
         beta1, beta2 = group["betas"]
         # Moments are created at the first gradient, so that a parameter without one has no state in a

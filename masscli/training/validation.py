@@ -197,6 +197,7 @@ class Validator:
         return result
 
     def _losses(self, model: Transformer) -> dict[str, float]:
+        """Return the losses of all streams and terms, their mean `loss`, and `ppl` if it is defined."""
         metrics: dict[str, float] = {}
         term_losses: dict[str, float] = {}
         for stream in self.streams:

@@ -184,6 +184,7 @@ def own_vocabulary_files(tokenizer: Tokenizer) -> Files:
 
 
 def _wordpiece(tokenizer: Tokenizer, family: Family) -> Files:
+    """Return the files of WordPiece for the family's own tokenizer class, or else for BERT's."""
     # Families with WordPiece have their own classes, which are equivalent; any other family can use
     # BERT's.
     class_name = "BertTokenizer"
@@ -200,6 +201,7 @@ def _wordpiece(tokenizer: Tokenizer, family: Family) -> Files:
 
 
 def _byte_level(tokenizer: Tokenizer, family: Family) -> Files | None:
+    """Return the files of byte-level BPE for RoBERTa's or GPT-2's class, or None if text is lower-cased."""
     # No tokenizer class of this kind lower-cases text.
     if tokenizer.preprocessing.lowercase:
         return None
@@ -226,6 +228,7 @@ def byte_level_files(
 
 
 def _gpt(tokenizer: Tokenizer, family: Family) -> Files:
+    """Return the files of the BPE of the first GPT."""
     vocabulary = unpack(tokenizer.model_bytes, gpt_bpe.HEADER)
     settings = {"tokenizer_class": "OpenAIGPTTokenizer"} | _special_tokens(
         tokenizer, vocabulary
@@ -234,6 +237,7 @@ def _gpt(tokenizer: Tokenizer, family: Family) -> Files:
 
 
 def _bpe_files(vocabulary: PackedVocabulary, settings: Mapping[str, Any]) -> Files:
+    """Return `vocab.json`, `merges.txt` and the settings of a vocabulary with merges."""
     ids = published_ids(vocabulary)
     # The library skips the first line, whatever it says.
     lines = ["#version: 0.2"]
@@ -303,6 +307,7 @@ def _is_read_by_classes(opened: SentencePieceModel, model: bytes) -> bool:
 
 
 def _tokenizer_json(tokenizer: Tokenizer, family: Family) -> Files | None:
+    """Return the `tokenizer.json` that was imported, and its settings, or None if text is lower-cased."""
     # The file does not include lower-casing that masscli does before it calls the library.
     if tokenizer.preprocessing.lowercase:
         return None

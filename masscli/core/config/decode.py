@@ -39,6 +39,10 @@ def from_dict(cls: type[T], raw: Mapping[str, Any], prefix: str = "") -> T:
 
 
 def _parse_section(cls: type, raw: object) -> object:
+    """Return the section of class `cls` (for a plug-in, of the class it names) with the values of `raw`.
+
+    Raises one ConfigError with all problems: unknown keys, missing keys, and values that do not fit.
+    """
     if not isinstance(raw, Mapping):
         raise _mismatch("a table", raw)
     if issubclass(cls, PlugIn):
@@ -143,6 +147,7 @@ def _parse_table(kind: Any, value: object) -> dict[str, object]:
 
 
 def _parse_tuple(kind: Any, value: object) -> tuple[object, ...]:
+    """Return a list of items of type `kind`, or a text with commas between them, as a tuple."""
     # Only a string from the command line is split and stripped. Items of a list are exact: a
     # label may end in a blank or contain a comma.
     if isinstance(value, str):
@@ -158,6 +163,7 @@ def _parse_tuple(kind: Any, value: object) -> tuple[object, ...]:
 
 
 def _parse_choice(choices: tuple[Any, ...], value: object) -> object:
+    """Return the choice that a value names. Raises ConfigError if there is none."""
     for choice in choices:
         # A choice may be a number, which is a string on the command line.
         if value in (choice, str(choice)):

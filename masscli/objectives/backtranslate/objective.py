@@ -238,6 +238,10 @@ class Backtranslate(Objective):
         return translations
 
     def _add_noise(self, sources: Sequence[Ids], seeds: Sequence[int]) -> list[Ids]:
+        """Return sources with the noise of the options: shuffled, dropped and blanked tokens.
+
+        The noise of each source is drawn from its seed.
+        """
         options = self.options
         mask_id = self.context.framing.vocab.mask
         if not (

@@ -80,6 +80,7 @@ class ElectraCollator:
         )
 
     def _choose_positions(self, pair: PairedText, rng: np.random.Generator) -> Ids:
+        """Return the positions of a pair that the generator predicts, the share --mask-prob of its text."""
         options = self.options
         # The bound of the released code, max_predictions_per_seq.
         max_masked = int((options.mask_prob + 0.005) * options.tokens_per_sample)

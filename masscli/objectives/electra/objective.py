@@ -365,6 +365,7 @@ class Electra(Objective):
     def _policy_loss(
         self, states: Tensor, sampled: Tensor, advantages: Tensor, embedding: Tensor
     ) -> Tensor:
+        """Return the loss of REINFORCE: log-probabilities of samples times advantages, negated and summed."""
         logits = (
             self.generator.output.logits(states, embedding) / self.options.temperature
         )
@@ -402,6 +403,7 @@ class Electra(Objective):
     def _mixture_loss(
         self, states: Tensor, seen_ids: Tensor, label_ids: Tensor, embedding: Tensor
     ) -> Tensor:
+        """Return the negative log-likelihood of labels under a mixture of copying and predicting, summed."""
         assert self.output is not None and self.gate is not None
         gate_logits = self.gate(states)[:, 0].float()
         log_probs = (

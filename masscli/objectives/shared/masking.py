@@ -111,6 +111,7 @@ class TokenMasker:
         return corrupted, positions
 
     def _choose_tokens(self, maskable: Bools, rng: np.random.Generator) -> Ids:
+        """Return the sorted positions of the tokens to predict, drawn one by one or in spans, (N,)."""
         # The share is relative to the whole sequence or, for single sentences, to the maskable tokens.
         candidates = np.flatnonzero(maskable)
         if self.unit == "tokens":
@@ -134,6 +135,7 @@ class TokenMasker:
     def _choose_words(
         self, maskable: Bools, starts_word: Bools, rng: np.random.Generator
     ) -> Ids:
+        """Return the sorted positions of the words or n-grams to predict, (N,)."""
         # fairseq masks a share of the words; BERT and ALBERT fill a number of tokens with words.
         if self.unit == "dynamic-words":
             words = split_into_words(maskable, starts_word)

@@ -169,6 +169,7 @@ class PseudoMaskingCollator:
     def _pseudo_mask(
         self, example: Example, rng: np.random.Generator
     ) -> PseudoMaskExample:
+        """Return a pair whose target is corrupted where later tokens see it, with labels for all of it."""
         options = self.options
         vocab = self.framing.vocab
         source_ids, target_ids = example.fields

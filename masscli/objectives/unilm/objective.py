@@ -56,6 +56,7 @@ class UniLMCollator:
         )
 
     def _mask(self, example: Example, rng: np.random.Generator) -> PseudoMaskExample:
+        """Return a pair of segments with blocks of masked and pseudo-masked tokens."""
         options = self.options
         vocab = self.framing.vocab
         pair = add_special_tokens(example, self.framing)

@@ -91,6 +91,7 @@ class Workload:
         return self._masked_text()
 
     def _pairs(self, framing: Framing) -> Batch:
+        """Return a batch of random sentence pairs of equal length."""
         rng = np.random.default_rng(1)
         # The end symbol is the last token of each sentence.
         shape = (2, self.batch_size, self.length - 1)
@@ -101,6 +102,7 @@ class Workload:
         )
 
     def _masked_text(self) -> Batch:
+        """Return a batch of random sentences of equal length, of which a share of tokens is predicted."""
         rng = np.random.default_rng(1)
         tokens = self.batch_size * self.length
         ids = torch.from_numpy(

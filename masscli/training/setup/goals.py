@@ -37,6 +37,7 @@ def _check_event_sinks(recipe: Recipe) -> None:
 
 
 def _check_schedule(recipe: Recipe) -> None:
+    """Raise MasscliError if the learning-rate schedule does not fit the number of updates."""
     schedule = recipe.optim.lr_scheduler
     max_update = recipe.train.max_update
     if schedule not in ENDLESS_SCHEDULES and max_update is None:

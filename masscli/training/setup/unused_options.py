@@ -46,6 +46,7 @@ def section_rules(recipe: Recipe) -> dict[str, tuple[UnusedOption, ...]]:
 
 
 def _model_rules(model: ModelConfig) -> tuple[UnusedOption, ...]:
+    """Return the rules for options of the model."""
     # The decoder may embed positions differently from the encoder.
     position_kinds = {model.for_stack(stack).positions for stack in model.stacks}
     # Cross-attention joins two stacks.
@@ -98,6 +99,7 @@ def _model_rules(model: ModelConfig) -> tuple[UnusedOption, ...]:
 
 
 def _optimizer_rules(optim: OptimConfig) -> tuple[UnusedOption, ...]:
+    """Return the rules for options of the optimizer and the learning rate."""
     schedule = f"--lr-scheduler {optim.lr_scheduler}"
     return (
         UnusedOption(
@@ -139,6 +141,7 @@ def _optimizer_rules(optim: OptimConfig) -> tuple[UnusedOption, ...]:
 
 
 def _training_rules(recipe: Recipe) -> tuple[UnusedOption, ...]:
+    """Return the rules for options of batches, precision and processes."""
     kinds = [stream.objective.input_kind for stream in recipe.stream.values()]
     return (
         UnusedOption(
@@ -160,6 +163,7 @@ def _training_rules(recipe: Recipe) -> tuple[UnusedOption, ...]:
 
 
 def _checkpoint_rules(recipe: Recipe) -> tuple[UnusedOption, ...]:
+    """Return the rules for options of checkpoints."""
     return (
         UnusedOption(
             not recipe.checkpoint.save,
@@ -175,6 +179,7 @@ def _checkpoint_rules(recipe: Recipe) -> tuple[UnusedOption, ...]:
 
 
 def _validation_rules(valid: ValidConfig) -> tuple[UnusedOption, ...]:
+    """Return the rules for options of validation."""
     searches = valid.eval_bleu or valid.eval_rouge
     return (
         UnusedOption(
@@ -205,6 +210,7 @@ def _has_weight_decay(optim: OptimConfig) -> bool:
 def _unused_in_sections(
     recipe: Recipe, request: TrainRequest
 ) -> dict[str, UnusedOption]:
+    """Return the options of the recipe's sections that were given but have no effect, by dotted key."""
     sections = {
         "model": recipe.model,
         "optim": recipe.optim,
@@ -249,6 +255,7 @@ def _unused_in_objectives(
 def _unused_in_selection(
     recipe: Recipe, request: TrainRequest
 ) -> dict[str, UnusedOption]:
+    """Return --lang-temperature, with the rule, if it was given but changes no sampling weight."""
     selection = request.selection
     streams = recipe.stream.values()
     # With auxiliary streams, the temperature may affect their weights.
