@@ -44,6 +44,7 @@ MODULES = (
     "masscli.objectives.shared.masking",
     "masscli.objectives.shared.sentence_noise",
     "masscli.objectives.shared.pseudo_masking",
+    "masscli.objectives.shared.pair_maker",
     "masscli.objectives.shared.segment_pairs",
     "masscli.objectives.shared.token_loss",
     "masscli.objectives.mass.corruption",

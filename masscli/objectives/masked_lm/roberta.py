@@ -21,8 +21,8 @@ from masscli.objectives.masked_lm.paired_lm import (
 from masscli.objectives.objective import ObjectiveContext
 from masscli.objectives.shared.batching import example_numbers
 from masscli.objectives.shared.masking import MaskingUnit, TokenMasker
+from masscli.objectives.shared.pair_maker import PairKind
 from masscli.objectives.shared.paired_text import refuse_language_tags, segment_pairs
-from masscli.objectives.shared.segment_pairs import PairKind
 from masscli.objectives.shared.sentence_masking import masked_batch
 from masscli.text.word_starts import word_starts
 

@@ -18,11 +18,8 @@ from masscli.data.storage.data_folder import DataFolder
 from masscli.objectives.objective import ObjectiveContext
 from masscli.objectives.shared.corruption import Bools
 from masscli.objectives.shared.options import DocumentOptions
-from masscli.objectives.shared.segment_pairs import (
-    PairKind,
-    PairRules,
-    SegmentPairDataset,
-)
+from masscli.objectives.shared.pair_maker import PairKind, PairRules
+from masscli.objectives.shared.segment_pairs import SegmentPairDataset
 from masscli.text.word_starts import word_starts
 
 

@@ -18,9 +18,8 @@ from masscli.objectives.shared.masking import (
     fill_with_ngrams,
     split_into_words,
 )
+from masscli.objectives.shared.pair_maker import PairKind, PairRules
 from masscli.objectives.shared.segment_pairs import (
-    PairKind,
-    PairRules,
     SegmentPairDataset,
     truncate_randomly,
 )
