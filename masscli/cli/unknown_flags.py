@@ -89,7 +89,7 @@ def unknown_flags(args: Sequence[str], known: Collection[str]) -> dict[str, str]
     The value is what follows = or else the next word, unless that begins with -. The first word of `args` is
     the command; what follows the word -- is left out.
     """
-    found: dict[str, str] = {}
+    unknown: dict[str, str] = {}
     for arg, following in itertools.pairwise([*args[1:], ""]):
         # Words after -- are not flags.
         if arg == "--":
@@ -99,5 +99,5 @@ def unknown_flags(args: Sequence[str], known: Collection[str]) -> dict[str, str]
             continue
         if not equals and not following.startswith("-"):
             value = following
-        found.setdefault(name, value)
-    return found
+        unknown.setdefault(name, value)
+    return unknown

@@ -183,8 +183,10 @@ class Decoder:
         with torch.inference_mode(), self._eval_mode():
             # Batches are of sentences of similar length, so results come out of order.
             batches = self._batches(lengths, width)
-            for numbers, found in decode_in_threads(compute, batches, width, threads):
-                results.update(zip(numbers, found, strict=True))
+            for numbers, batch_results in decode_in_threads(
+                compute, batches, width, threads
+            ):
+                results.update(zip(numbers, batch_results, strict=True))
         return [results[number] for number in range(len(lengths))]
 
     def _search_batch(
@@ -211,7 +213,7 @@ class Decoder:
             vocabulary, candidates = reduced.vocabulary, reduced.candidates
             requirements = reduced.number_requirements(requirements)
             [start] = reduced.numbers([start])
-        found = search(
+        hypotheses = search(
             self._stepper(
                 sources, source_lang, target_lang, self.config.beam, candidates
             ),
@@ -223,10 +225,10 @@ class Decoder:
             candidates=None if candidates is None else candidates.ids,
         )
         if reduced is None:
-            return found
+            return hypotheses
         # Callers get ids instead of these numbers.
         restored = []
-        for n_best in found:
+        for n_best in hypotheses:
             restored.append([reduced.restore(hypothesis) for hypothesis in n_best])
         return restored
 

@@ -48,10 +48,10 @@ class Shortlist:
 
     def require_direction(self, source_lang: str, target_lang: str) -> None:
         """Raise MasscliError if this shortlist is for another direction."""
-        wanted = f"{source_lang}-{target_lang}"
-        if self.direction not in (None, wanted):
+        direction = f"{source_lang}-{target_lang}"
+        if self.direction not in (None, direction):
             raise MasscliError(
-                f"--shortlist: the file is for {self.direction}, not for {wanted}",
+                f"--shortlist: the file is for {self.direction}, not for {direction}",
                 f"make one with masscli shortlist DATA -s {source_lang} -t {target_lang}",
             )
 

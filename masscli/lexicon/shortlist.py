@@ -59,11 +59,11 @@ def learn_shortlist(
     for piece in data.vocab.ordinary_ids.tolist():
         if piece not in ranges.source:
             continue
-        found = f[starts[piece] : starts[piece + 1]][:per_piece].tolist()
+        likeliest = f[starts[piece] : starts[piece + 1]][:per_piece].tolist()
         # A piece may be copied. With a vocabulary for each side, a source piece is not a target piece.
         if piece in ranges.target:
-            found.append(piece)
-        candidates[(piece,)] = np.unique(np.array(found, np.int64))
+            likeliest.append(piece)
+        candidates[(piece,)] = np.unique(np.array(likeliest, np.int64))
     return Shortlist(candidates, f"{source}-{target}")
 
 

@@ -145,16 +145,16 @@ class Pairs(InputKind):
         """
         languages = languages_of(datasets)
         # Main streams that read one language each, as in pre-training, do not determine directions.
-        wanted = [dataset for dataset in datasets if "-" in dataset] or _all_directions(
-            languages
-        )
+        directions = [
+            dataset for dataset in datasets if "-" in dataset
+        ] or _all_directions(languages)
         known = set(data.pairs)
         # In a separate folder one side may be synthetic, and the model should not learn to generate
         # that side.
         if not separate_folder:
             known |= {_reverse(pair) for pair in data.pairs}
-        available = [dataset for dataset in wanted if dataset in known]
-        is_opposite = any(_reverse(dataset) in known for dataset in wanted)
+        available = [dataset for dataset in directions if dataset in known]
+        is_opposite = any(_reverse(dataset) in known for dataset in directions)
         if separate_folder and not available and not is_opposite:
             available = list(data.pairs)
         if not available:

@@ -113,12 +113,12 @@ def _version(package: str) -> str | None:
 
 def _plugins() -> list[str]:
     """Return the plug-ins that other packages register for masscli, sorted, as `GROUP: NAME (PACKAGE)`."""
-    found = set()
+    plugins = set()
     for group in PLUGIN_GROUPS:
         for point in metadata.entry_points(group=group):
             if point.dist is not None and point.dist.name != PACKAGE:
-                found.add(f"{group}: {point.name} ({point.dist.name})")
-    return sorted(found)
+                plugins.add(f"{group}: {point.name} ({point.dist.name})")
+    return sorted(plugins)
 
 
 def _describe_device() -> dict[str, Any]:

@@ -185,9 +185,9 @@ def compare_with_baseline(
     """
     groups = _by_group(scores)
     if not any(baseline.items() <= dict(group).items() for group, _ in groups):
-        wanted = ", ".join(f"{name}={value}" for name, value in baseline.items())
+        tags = ", ".join(f"{name}={value}" for name, value in baseline.items())
         raise MasscliError(
-            f"--baseline {wanted}: no score has this tag",
+            f"--baseline {tags}: no score has this tag",
             "masscli report FILE shows the tags",
         )
     tests = {}

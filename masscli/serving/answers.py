@@ -47,7 +47,7 @@ def languages(directions: Sequence[Direction]) -> list[dict[str, Any]]:
 
 def models(directions: Sequence[Direction]) -> list[dict[str, Any]]:
     """Return the answer to GET /models: each model with the directions that it translates."""
-    found: dict[str, list[dict[str, str]]] = {}
+    directions_of: dict[str, list[dict[str, str]]] = {}
     for direction in directions:
         described = {
             "source": direction.source,
@@ -55,8 +55,10 @@ def models(directions: Sequence[Direction]) -> list[dict[str, Any]]:
             "source_name": language_name(direction.source),
             "target_name": language_name(direction.target),
         }
-        found.setdefault(direction.model, []).append(described)
-    return [{"name": name, "directions": known} for name, known in found.items()]
+        directions_of.setdefault(direction.model, []).append(described)
+    return [
+        {"name": name, "directions": known} for name, known in directions_of.items()
+    ]
 
 
 def translation(

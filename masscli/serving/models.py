@@ -84,12 +84,12 @@ class ServedModels:
         # What a request leaves out fits every direction.
         fitting = []
         for direction in self.directions:
-            wanted = (
+            requested = (
                 (model, direction.model),
                 (source, direction.source),
                 (target, direction.target),
             )
-            if all(value in (None, known) for value, known in wanted):
+            if all(value in (None, known) for value, known in requested):
                 fitting.append(direction)
         if not fitting:
             asked = []

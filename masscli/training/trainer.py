@@ -466,10 +466,10 @@ class Trainer:
         """
 
         def check_signals() -> None:
-            wanted = bool(self.signals.received)
+            interrupts = bool(self.signals.received)
             if interrupted_by_save:
-                wanted = wanted or self.signals.save_requested
-            requests = torch.tensor(float(wanted), device=self.device)
+                interrupts = interrupts or self.signals.save_requested
+            requests = torch.tensor(float(interrupts), device=self.device)
             if float(distributed.all_reduce_sum(requests)):
                 raise Interruption
 

@@ -80,12 +80,12 @@ def read_given_tokenizer(
                 f"{path}: has no language {language!r}",
                 f"name them with --langs: {','.join(known)}",
             )
-    found = _sizes(path, tokenizer, languages)
+    own_sizes = _sizes(path, tokenizer, languages)
     # An imported model has no rows for the symbols that masscli adds to its vocabulary.
     pieces = len(tokenizer.all_pieces())
-    if sizes not in (found, (pieces, pieces)):
+    if sizes not in (own_sizes, (pieces, pieces)):
         raise MasscliError(
-            f"{path}: has {_text(found)} ids, but the model has {_text(sizes)} rows",
+            f"{path}: has {_text(own_sizes)} ids, but the model has {_text(sizes)} rows",
             "expected the vocabulary of the run that was exported",
         )
     return tokenizer

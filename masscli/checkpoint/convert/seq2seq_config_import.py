@@ -178,10 +178,10 @@ def check_sizes(
         layers = config.get(f"{stack}_layers")
         pattern = re.compile(rf"(model\.)?{stack}\.layers\.\d+\.fc1\.weight")
         # Every layer has this tensor, in all families.
-        found = sum(pattern.fullmatch(name) is not None for name in weights)
-        if layers != found:
+        num_layers = sum(pattern.fullmatch(name) is not None for name in weights)
+        if layers != num_layers:
             raise MasscliError(
-                f"{path}: {stack}_layers is {layers}, but the weights have {found}",
+                f"{path}: {stack}_layers is {layers}, but the weights have {num_layers}",
                 "weights and config.json belong to different models",
             )
     for key in _SIZES.values():

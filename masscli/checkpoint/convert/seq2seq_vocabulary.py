@@ -147,7 +147,7 @@ def language_ids(
     part before the `_` (`en`); if several codes match, the shortest is used. Raises MasscliError if a
     language has no tag, or if two have the same one.
     """
-    found = {}
+    ids = {}
     for language in languages:
         fitting = [
             code for code in codes if code == language or code.split("_")[0] == language
@@ -157,14 +157,14 @@ def language_ids(
                 f"{path}: has no language {language!r}",
                 f"it has {', '.join(sorted(codes))}",
             )
-        found[language_piece(language)] = codes[min(fitting, key=len)]
+        ids[language_piece(language)] = codes[min(fitting, key=len)]
     # `en` and `en_XX` name the same tag.
-    if len(set(found.values())) < len(found):
+    if len(set(ids.values())) < len(ids):
         raise MasscliError(
             f"{path}: some of the languages {', '.join(languages)} are the same",
             "name each of them once",
         )
-    return found
+    return ids
 
 
 def special_tokens_in_order(folder: Path) -> list[str]:
@@ -195,17 +195,17 @@ def added_token_ids(folder: Path) -> dict[str, int]:
     Where the files differ, tokenizer_config.json takes precedence. Entries whose id is not an integer
     are left out.
     """
-    found = {}
+    ids = {}
     listed = read_json_if_present(folder / "tokenizer.json").get("added_tokens")
     if isinstance(listed, list):
         for token in listed:
             if isinstance(token, dict) and type(token.get("id")) is int:
-                found[_text_of(token)] = token["id"]
+                ids[_text_of(token)] = token["id"]
     by_number = read_json_if_present(folder / SETTINGS).get("added_tokens_decoder")
     if isinstance(by_number, dict):
         for number, token in by_number.items():
             # JSON keys are strings.
             token_id = parse_digits(number)
             if token_id is not None:
-                found[_text_of(token)] = token_id
-    return found
+                ids[_text_of(token)] = token_id
+    return ids

@@ -70,11 +70,11 @@ def convert_task_head(
     if not isinstance(options, TableOptions):
         return None
     suffix = _suffix(options)
-    found = head_class(family, suffix)
-    if found is None or not _corresponds(found, options, checkpoint.recipe.model):
+    head = head_class(family, suffix)
+    if head is None or not _corresponds(head, options, checkpoint.recipe.model):
         return None
     names = {}
-    for ours, theirs in found.tensor_names().items():
+    for ours, theirs in head.tensor_names().items():
         names[theirs] = f"{stream}.{ours}"
     # A head with more tensors would be exported only in part, and compute something else.
     if set(names.values()) != set(objective_state):
@@ -83,16 +83,16 @@ def convert_task_head(
     tensors = {theirs: objective_state[ours] for theirs, ours in names.items()}
     if isinstance(options, RegressOptions):
         assert options.low is not None and options.high is not None
-        _unscale(tensors, found.layers["head.out"], options.low, options.high)
+        _unscale(tensors, head.layers["head.out"], options.low, options.high)
     # Classes without a pooler read the states themselves.
     unused_parts = [family.lm_head]
-    if not found.pooler:
+    if not head.pooler:
         unused_parts.append(family.pooler)
     return ConvertedHead(
         class_name=class_name(family, suffix),
         tensors=tensors,
         our_names=list(names.values()),
-        config=_head_config(found, options),
+        config=_head_config(head, options),
         unused_parts=unused_parts,
         note=_framing_note(options),
     )
@@ -110,17 +110,17 @@ def missing_class_note(family: Family, checkpoint: Checkpoint) -> str | None:
     if not isinstance(options, TableOptions):
         return None
     suffix = _suffix(options)
-    found = head_class(family, suffix)
-    if found is None:
+    head = head_class(family, suffix)
+    if head is None:
         return "no class of Hugging Face's library has such a head"
     name = class_name(family, suffix)
-    if options.head != found.head:
+    if options.head != head.head:
         return (
-            f"{name} has the head of --head {found.head}, not of --head {options.head}"
+            f"{name} has the head of --head {head.head}, not of --head {options.head}"
         )
-    if found.pooler and not checkpoint.recipe.model.pooler:
+    if head.pooler and not checkpoint.recipe.model.pooler:
         return f"the head of {name} reads a pooler, which this model lacks"
-    if found.pooler is False and checkpoint.recipe.model.pooler:
+    if head.pooler is False and checkpoint.recipe.model.pooler:
         return f"the head of {name} reads no pooler, but this model has one"
     return None
 
@@ -163,17 +163,17 @@ def _suffix(options: ObjectiveConfig) -> str:
     return ""
 
 
-def _corresponds(found: HeadClass, options: TableOptions, model: ModelConfig) -> bool:
+def _corresponds(head: HeadClass, options: TableOptions, model: ModelConfig) -> bool:
     """Return whether a class computes the same as masscli's head with these options on this model."""
-    return options.head == found.head and found.pooler in (None, model.pooler)
+    return options.head == head.head and head.pooler in (None, model.pooler)
 
 
-def _head_config(found: HeadClass, options: TableOptions) -> dict[str, Any]:
+def _head_config(head: HeadClass, options: TableOptions) -> dict[str, Any]:
     """Return the entries of config.json about a head: its dropout and its labels."""
     labels = _label_config(options)
-    if found.dropout_key is None:
+    if head.dropout_key is None:
         return labels
-    return {found.dropout_key: options.dropout, **labels}
+    return {head.dropout_key: options.dropout, **labels}
 
 
 def _label_config(options: ObjectiveConfig) -> dict[str, Any]:

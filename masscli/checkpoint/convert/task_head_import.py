@@ -181,7 +181,7 @@ def _why_unknown(published: Published) -> str:
 
 
 def _without_unread_parts(
-    found: HeadClass, published: Published
+    head: HeadClass, published: Published
 ) -> tuple[ModelConfig, list[str]]:
     """Return the model without the parts that a class does not have, and the names of their tensors.
 
@@ -190,7 +190,7 @@ def _without_unread_parts(
     """
     family, model = published.family, published.model
     parts = [family.objective_head]
-    if found.pooler is False:
+    if head.pooler is False:
         parts.append(family.pooler)
         model = replace(model, pooler=False)
     lm_head = family.tensor_names(family.lm_head, layers=0).values()
@@ -201,23 +201,23 @@ def _without_unread_parts(
 
 
 def _check_structure(
-    name: str, found: HeadClass, published: Published, stored: set[str]
+    name: str, head: HeadClass, published: Published, stored: set[str]
 ) -> None:
     """Raise _LeftBehindError if a head computes something else than that of the class `name`.
 
     `stored` are the names of all tensors of heads in the weights.
     """
-    names = found.tensor_names().values()
+    names = head.tensor_names().values()
     if stored.isdisjoint(names):
         raise _LeftBehindError(f"{published.weights_path} has no {next(iter(names))}")
     unknown = sorted(stored.difference(names))
     if unknown:
         raise _LeftBehindError(f"{name} has no {unknown[0]}")
-    for key, required in found.required_config.items():
+    for key, required in head.required_config.items():
         value = published.config.get(key, required)
         if value != required:
             raise _LeftBehindError(f"{key} is {value!r}, not {required!r}")
-    if found.pooler and not published.model.pooler:
+    if head.pooler and not published.model.pooler:
         raise _LeftBehindError(f"that of {name} reads a pooler, which is missing")
 
 
@@ -294,19 +294,19 @@ def _task(
     )
 
 
-def _dropout(found: HeadClass, published: Published) -> float:
+def _dropout(head: HeadClass, published: Published) -> float:
     """Return the dropout of a head.
 
     Raises MasscliError if that in config.json is not a probability below 1.
     """
     value = None
-    if found.dropout_key is not None:
-        value = published.config.get(found.dropout_key)
+    if head.dropout_key is not None:
+        value = published.config.get(head.dropout_key)
     if value is None:
         return published.model.dropout
     if type(value) not in (int, float) or not 0 <= value < 1:
         raise MasscliError(
-            f"{published.config_path}: {found.dropout_key} is {value!r}",
+            f"{published.config_path}: {head.dropout_key} is {value!r}",
             "expected a probability below 1",
         )
     return float(value)

@@ -133,18 +133,18 @@ class TokenizerFiles:
         for `cls` and `sep`.
         """
         ids = {piece: i for i, piece in enumerate(pieces)}
-        found = {
+        id_of_role = {
             role: ids[token] for role, token in self.tokens.items() if token in ids
         }
         named = {}
         for role in ("pad", "unk", "mask", "cls", "sep"):
-            if role in found:
-                named[f"<{role}>"] = found[role]
+            if role in id_of_role:
+                named[f"<{role}>"] = id_of_role[role]
         # Texts begin with [CLS] and end with [SEP] if there are no other start and end tokens.
         for name, roles in (("<s>", ("bos", "cls")), ("</s>", ("eos", "sep"))):
             for role in roles:
-                if role in found and name not in named:
-                    named[name] = found[role]
+                if role in id_of_role and name not in named:
+                    named[name] = id_of_role[role]
         # GPT-2 also names its end-of-text token as the unknown token, although it can encode every
         # text.
         if "<unk>" in named and named["<unk>"] == named.get("</s>"):

@@ -91,15 +91,15 @@ class ForeignProgram:
         two letters at least.
         """
         name = self.aliases.get(name, name)
-        wanted = _normalize(name)
+        normalized = _normalize(name)
         # An exact name has priority over a prefix, since --lr is both a flag and a prefix of others.
         beginnings = []
         for flag in self.flags.values():
             known = _normalize(flag.name)
-            if known == wanted:
+            if known == normalized:
                 return flag
             # An unknown short flag such as -x must not be interpreted as the prefix of a long one.
-            if known.startswith(wanted) and len(wanted) > len("--x"):
+            if known.startswith(normalized) and len(normalized) > len("--x"):
                 beginnings.append(flag)
         if len(beginnings) == 1:
             return beginnings[0]
@@ -119,7 +119,7 @@ def programs() -> dict[str, ForeignProgram]:
     text = (
         files("masscli.cli.foreign").joinpath("flags.toml").read_text(encoding="utf-8")
     )
-    found = {}
+    by_name = {}
     for name, entry in tomllib.loads(text).items():
         flags = {}
         for flag_name, row in entry["flags"].items():
@@ -133,7 +133,7 @@ def programs() -> dict[str, ForeignProgram]:
                 always=row.get("always"),
                 missing=row.get("missing"),
             )
-        found[name] = ForeignProgram(
+        by_name[name] = ForeignProgram(
             name,
             entry["command"],
             " ".join(entry["defaults"].split()),
@@ -141,7 +141,7 @@ def programs() -> dict[str, ForeignProgram]:
             entry.get("aliases", {}),
             entry.get("ignores", ""),
         )
-    return found
+    return by_name
 
 
 def explain_flag(name: str, value: str, command: str) -> str | None:

@@ -112,7 +112,7 @@ class QuestionWindowDataset:
     @property
     def num_lost_answers(self) -> int:
         """The number of questions with an answer that no window holds as a whole."""
-        found = {
+        answered = {
             window.question
             for window in self.windows
             if self._answer_inside(window) is not None
@@ -121,7 +121,7 @@ class QuestionWindowDataset:
         for row in range(len(self.table)):
             if len(self.table.item_rows(ANSWERS, row)):
                 num_answered += 1
-        return num_answered - len(found)
+        return num_answered - len(answered)
 
     @cached_property
     def answers(self) -> list[TokenSpan | None]:

@@ -68,14 +68,14 @@ def fields_of_texts(columns: Sequence[str], table: Table) -> tuple[str, ...]:
     KNOWN_TEXT_COLUMNS, or those of the lines. Raises MasscliError if the table does not have the columns.
     """
     if table.format == "lines":
-        found = len(table.fields)
-        if found > 2 or found != (len(columns) or found):
+        num_columns = len(table.fields)
+        if num_columns > 2 or num_columns != (len(columns) or num_columns):
             read = f"{len(columns)} ({', '.join(columns)})" if columns else "1 or 2"
             raise MasscliError(
-                f"{table.path}: has {found} columns, the model reads {read}",
+                f"{table.path}: has {num_columns} columns, the model reads {read}",
                 "one text per line, or two with a tab between them",
             )
-        return tuple(str(number) for number in range(1, found + 1))
+        return tuple(str(number) for number in range(1, num_columns + 1))
     if not columns:
         known = _known_text_columns(table)
         if not known:

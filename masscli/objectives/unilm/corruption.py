@@ -65,8 +65,8 @@ def most_masked(lengths: Ids, mask_prob: float, longest_block: int) -> Ids:
     `longest_block` is the largest number of tokens of a block. Blocks are drawn until they hold the share
     `mask_prob`, so the last one may reach beyond it by all its tokens but one.
     """
-    wanted = np.ceil(mask_prob * lengths).astype(np.int64)
-    masked: Ids = np.minimum(lengths, wanted + longest_block - 1)
+    num_masked = np.ceil(mask_prob * lengths).astype(np.int64)
+    masked: Ids = np.minimum(lengths, num_masked + longest_block - 1)
     return masked
 
 

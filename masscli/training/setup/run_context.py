@@ -95,24 +95,24 @@ class RunContext:
         and so on; older checkpoints are opened, but their tensors are not read. Raises MasscliError if there
         are checkpoints, but all are damaged.
         """
-        found = RunCheckpoints({}, [])
+        checkpoints = RunCheckpoints({}, [])
         steps = saved_checkpoints(save_dir)
         for step in sorted(steps, reverse=True):
             try:
                 opened = self.open_checkpoint(steps[step])
                 # Tensors of earlier ones are not read.
-                if not found.by_step:
+                if not checkpoints.by_step:
                     opened.verify()
             except DamagedCheckpointError as error:
-                found.damage.append(error.message)
+                checkpoints.damage.append(error.message)
                 continue
-            found.by_step[step] = opened
-        if steps and not found.by_step:
+            checkpoints.by_step[step] = opened
+        if steps and not checkpoints.by_step:
             raise MasscliError(
-                "\n".join(found.damage),
+                "\n".join(checkpoints.damage),
                 f"no checkpoint of {save_dir} is complete: start over with another --save-dir",
             )
-        return found
+        return checkpoints
 
     def languages(self, streams: Mapping[str, StreamConfig]) -> tuple[str, ...]:
         """Return the languages of the run's data folder, then those that only folders of streams have."""
