@@ -26,7 +26,7 @@ from masscli.data.storage.data_folder import DataFolder
 from masscli.models.config import ModelConfig
 from masscli.models.presets import resolve
 from masscli.models.transformer import Transformer, count_parameters
-from masscli.objectives.electra import objective as electra_objective
+from masscli.objectives.electra import collator as electra_collator
 from masscli.objectives.electra.generator import Generator, generator_config
 from masscli.objectives.electra.objective import Electra
 from masscli.objectives.electra.options import ElectraOptions
@@ -405,7 +405,7 @@ def test_a_correct_sample_counts_as_original(monkeypatch: pytest.MonkeyPatch) ->
     objective = make_objective("electra", mask_keep=0.0)
     assert isinstance(objective, Electra) and objective.detector is not None
     monkeypatch.setattr(
-        electra_objective, "choose_positions", lambda *args: np.array([1, 3])
+        electra_collator, "choose_positions", lambda *args: np.array([1, 3])
     )
     monkeypatch.setattr(
         objective, "_sample", lambda states, table, batch: torch.tensor([the, ate])
