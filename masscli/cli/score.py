@@ -64,12 +64,10 @@ from masscli.core.errors import MasscliError
 from masscli.core.listing import count_of
 from masscli.metrics import METRIC_FAMILIES, build_metrics, compare, score, score_lines
 from masscli.metrics.config import ScoreConfig
+from masscli.metrics.label_checks import check_correlations, check_labels, check_metrics
 from masscli.metrics.sanity_checks import (
     TEXT_METRICS,
-    check_correlations,
     check_duration,
-    check_labels,
-    check_metrics,
     check_spelling,
     check_summaries,
     check_text,

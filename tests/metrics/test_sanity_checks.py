@@ -9,12 +9,8 @@ import pytest
 
 from masscli.__main__ import run
 from masscli.metrics.config import ScoreConfig
-from masscli.metrics.sanity_checks import (
-    check_correlations,
-    check_metrics,
-    check_spelling,
-    check_tokenization,
-)
+from masscli.metrics.label_checks import check_correlations, check_metrics
+from masscli.metrics.sanity_checks import check_spelling, check_tokenization
 from tests.commands import succeed
 
 INVISIBLE_DIFFERENCES = {
