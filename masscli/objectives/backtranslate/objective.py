@@ -202,19 +202,7 @@ class Backtranslate(Objective):
             numbers = [i for i, sampled in enumerate(is_sampled) if sampled is sampling]
             if not numbers:
                 continue
-            beam = options.beam
-            temperature = 1.0
-            if sampling:
-                # Draw a single sample: of several, the most likely would be kept.
-                beam = 1
-                temperature = options.temperature
-            config = GenerationConfig(
-                sampling=sampling,
-                beam=beam,
-                temperature=temperature,
-                max_len_a=options.max_len_a,
-                max_len_b=options.max_len_b,
-            )
+            config = self._generation_config(sampling)
             decoder = Decoder(
                 [generator],
                 self.context.framing,
@@ -236,6 +224,18 @@ class Backtranslate(Objective):
                     translations.token_ids[i] = np.asarray(hypotheses[0].ids, np.int64)
                     translations.hit_max_length[i] = hypotheses[0].hit_max_len
         return translations
+
+    def _generation_config(self, sampling: bool) -> GenerationConfig:
+        """Return the options with which sources are generated, by sampling or by beam search."""
+        options = self.options
+        # Draw a single sample: of several, the most likely would be kept.
+        return GenerationConfig(
+            sampling=sampling,
+            beam=1 if sampling else options.beam,
+            temperature=options.temperature if sampling else 1.0,
+            max_len_a=options.max_len_a,
+            max_len_b=options.max_len_b,
+        )
 
     def _add_noise(self, sources: Sequence[Ids], seeds: Sequence[int]) -> list[Ids]:
         """Return sources with the noise of the options: shuffled, dropped and blanked tokens.
