@@ -49,7 +49,7 @@ PLAIN = {"mask_share": 1.0, "random_share": 0.0}
 """Always [M]: what is hidden can be told from what is shown."""
 
 
-def said(options: Any) -> str:
+def describe(options: Any) -> str:
     """An objective and what it was told, for the name of a test."""
     plain = to_dict(type(options)())
     return " ".join(
@@ -186,7 +186,7 @@ def test_labels_of_ragged_rows_point_at_their_own_row(framing: Framing) -> None:
     assert batch.counts == {"mass": 5.0}
 
 
-@pytest.mark.parametrize("options", ALL, ids=said)
+@pytest.mark.parametrize("options", ALL, ids=describe)
 def test_every_objective_counts_its_labels_and_names_its_rows(
     options: Any, data: DataFolder, framing: Framing
 ) -> None:
@@ -207,7 +207,7 @@ def test_every_objective_counts_its_labels_and_names_its_rows(
     "options",
     [MassOptions(**PLAIN), MassOptions(k_tokens=3, **PLAIN), MassOptions(span=1, **PLAIN), MassOptions(preset="xlm", **PLAIN),
      MassOptions(preset="xlm", span=2, **PLAIN), MassOptions(preset="fairseq", decoder_mask_share=0, decoder_random_share=0, **PLAIN),
-     MassOptions(preset="summarization", block=4, k=0.5, **PLAIN)], ids=said,
+     MassOptions(preset="summarization", block=4, k=0.5, **PLAIN)], ids=describe,
 )  # fmt: skip
 def test_what_is_hidden_is_what_is_written_in_rows_of_any_length(
     options: MassOptions, framing: Framing
@@ -262,7 +262,7 @@ def test_a_source_may_begin_with_a_symbol_or_with_a_tag(framing: Framing) -> Non
         assert masked.target.ids.tolist() == [[source, 40]]
 
 
-@pytest.mark.parametrize("options", ALL, ids=said)
+@pytest.mark.parametrize("options", ALL, ids=describe)
 def test_languages_are_matched_by_name(options: Any, framing: Framing) -> None:
     batch = make_batch(options, framing, WORDS, WORDS[:9])
     assert batch.source.language is not None
@@ -292,11 +292,11 @@ def test_presets_hide_masks_from_cross_attention_or_from_the_encoder_too(
     real = torch.arange(batch.source.ids.shape[1]) < batch.source.lengths[:, None]
     shown = batch.source.ids != framing.vocab.mask
     assert not bool(shown[real].all())
-    for said, given in (
+    for is_masked, given in (
         (outside, batch.source.cross_attention_mask),
         (inside, batch.source.self_attention_mask),
     ):
-        assert (given is not None) == said
+        assert (given is not None) == is_masked
         assert given is None or torch.equal(given[real], shown[real])
 
 
@@ -329,7 +329,7 @@ def test_a_mask_that_was_drawn_as_random_token_is_hidden_as_well(
     "options",
     [MassOptions(**PLAIN), MassOptions(preset="xlm", **PLAIN), MassOptions(feed="all", span=2, **PLAIN),
      MassOptions(preset="fairseq", decoder_mask_share=0, decoder_random_share=0, **PLAIN),
-     MassOptions(preset="summarization", block=4, k=0.5, **PLAIN)], ids=said,
+     MassOptions(preset="summarization", block=4, k=0.5, **PLAIN)], ids=describe,
 )  # fmt: skip
 def test_nothing_leaks_from_hidden_tokens(options: Any, framing: Framing) -> None:
     """Another word under an [M] changes its own label and what is written after it; the encoder and all steps up to it stay as they are."""
@@ -395,7 +395,7 @@ def losses(
     ]
 
 
-@pytest.mark.parametrize("options", ALL, ids=said)
+@pytest.mark.parametrize("options", ALL, ids=describe)
 def test_a_batch_is_the_sum_of_its_rows(
     options: Any, data: DataFolder, framing: Framing
 ) -> None:

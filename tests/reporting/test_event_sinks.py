@@ -118,7 +118,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> type[Failing]:
     return Failing
 
 
-def last(folder: Path) -> RunState:
+def last_state(folder: Path) -> RunState:
     return Checkpoint.open(folder / "checkpoints/last").state
 
 
@@ -145,7 +145,7 @@ def test_a_sink_that_fails_loses_no_update(
     with pytest.raises(ZeroDivisionError, match=fails_at):
         train(toy, folder, "--event-sinks=failing")
     steps = [event["step"] for event in logged(folder, "saved")]
-    assert steps[-1] == saved and last(folder).step == saved
+    assert steps[-1] == saved and last_state(folder).step == saved
     (finished,) = logged(folder, "finished")
     is_whole = fails_at == "Finished 4"
     assert is_whole or finished["reason"] == "stopped by an error of an event sink"
@@ -205,7 +205,7 @@ def test_a_console_that_fails_loses_no_update(
 
     monkeypatch.setattr("masscli.checkpoint.saving.save_checkpoint", save)
     assert train(toy, tmp_path / "run") == 141
-    assert last(tmp_path / "run").step == 3 and len(locked) == 2
+    assert last_state(tmp_path / "run").step == 3 and len(locked) == 2
 
 
 def test_weights_and_biases(

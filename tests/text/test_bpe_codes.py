@@ -42,7 +42,7 @@ def written(
     return folder / "codes", folder / "vocab"
 
 
-def cut(pieces: BpeCodesModel, text: str) -> list[str]:
+def pieces_of(pieces: BpeCodesModel, text: str) -> list[str]:
     return pieces.id_to_piece(pieces.encode([text])[0])
 
 
@@ -60,8 +60,8 @@ def test_the_example_of_the_paper(head: str, count: str, tmp_path: Path) -> None
     )
     codes.write_text(head + codes.read_text(encoding="utf-8"), encoding="utf-8")
     pieces = BpeCodesModel(read_bpe_files(codes, vocab))
-    assert cut(pieces, "lower  er") == ["low@@", "er", "er"]
-    assert cut(pieces, "low") == ["l@@", "o@@", "w"], (
+    assert pieces_of(pieces, "lower  er") == ["low@@", "er", "er"]
+    assert pieces_of(pieces, "low") == ["l@@", "o@@", "w"], (
         "`low` was never made at the end of a word"
     )
     assert pieces.decode(pieces.encode(["lower er"])[0]) == "lower er"
@@ -117,7 +117,7 @@ def test_words_are_split_as_by_applying_merges_one_after_the_other(
     found = BpeCodesModel(
         read_bpe_files(*written(tmp_path, [f"{a} {b}" for a, b in codes], pieces))
     )
-    assert [cut(found, word) for word in text] == expected
+    assert [pieces_of(found, word) for word in text] == expected
     assert any(len(row) > 1 and len(row[0]) > 3 for row in expected)
     line = " ".join(text)
     assert found.decode(found.encode([line])[0]) == line
@@ -171,8 +171,10 @@ def test_a_piece_that_the_vocabulary_lacks_is_split_again(tmp_path: Path) -> Non
         ["lo@@", "w@@", "e@@", "r</w>", "r"],
     )
     pieces = BpeCodesModel(read_bpe_files(codes, vocab))
-    assert cut(pieces, "lower") == ["lo@@", "w@@", "e@@", "r"]
-    assert cut(pieces, "lowr") == ["lo@@", "w@@", "r"] and cut(pieces, "xr") == [
+    assert pieces_of(pieces, "lower") == ["lo@@", "w@@", "e@@", "r"]
+    assert pieces_of(pieces, "lowr") == ["lo@@", "w@@", "r"] and pieces_of(
+        pieces, "xr"
+    ) == [
         "<unk>",
         "r",
     ]
@@ -255,7 +257,10 @@ def test_text_that_spells_the_end_of_a_word_is_encoded(tmp_path: Path) -> None:
     codes, vocab = written(
         tmp_path, ["< /", "</ w", "</w >"], ["</w>@@", "a", "<@@", "/@@"]
     )
-    assert cut(BpeCodesModel(read_bpe_files(codes, vocab)), "</w>a") == ["</w>@@", "a"]
+    assert pieces_of(BpeCodesModel(read_bpe_files(codes, vocab)), "</w>a") == [
+        "</w>@@",
+        "a",
+    ]
 
 
 def test_a_data_folder_is_made_with_them(tmp_path: Path, no_sync: None) -> None:
@@ -348,8 +353,10 @@ def test_rare_pieces_are_left_out_and_split(tmp_path: Path) -> None:
         (tmp_path / name).write_text("".join(lines), encoding="utf-8")
     cut_by_us = read_bpe_files(codes, tmp_path / "all", 5)
     assert cut_by_us == read_bpe_files(codes, tmp_path / "frequent")
-    assert cut(BpeCodesModel(cut_by_us), "lower") == ["lo@@", "w@@", "er"]
-    assert cut(BpeCodesModel(read_bpe_files(codes, tmp_path / "all", 2)), "lower") == [
+    assert pieces_of(BpeCodesModel(cut_by_us), "lower") == ["lo@@", "w@@", "er"]
+    assert pieces_of(
+        BpeCodesModel(read_bpe_files(codes, tmp_path / "all", 2)), "lower"
+    ) == [
         "low@@",
         "er",
     ]

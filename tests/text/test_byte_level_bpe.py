@@ -53,7 +53,7 @@ def packed(merges: list[tuple[str, str]] = MERGES, prefix: bool = False) -> byte
     )
 
 
-def cut(text: str, **options: bool) -> list[str]:
+def pieces_of(text: str, **options: bool) -> list[str]:
     pieces = model(**options)
     return pieces.id_to_piece(pieces.encode([text])[0])
 
@@ -78,10 +78,10 @@ def test_lines_are_cut_where_gpt2_cuts_them(line: str, words: list[str]) -> None
 
 
 def test_merges_and_spaces() -> None:
-    assert cut("the dog the") == ["the", "Ġdog", "Ġthe"]
-    assert cut("dog the", prefix=True) == ["Ġdog", "Ġthe"]
-    assert cut("") == cut("", prefix=True) == []
-    assert cut("é") == ["Ã©"]
+    assert pieces_of("the dog the") == ["the", "Ġdog", "Ġthe"]
+    assert pieces_of("dog the", prefix=True) == ["Ġdog", "Ġthe"]
+    assert pieces_of("") == pieces_of("", prefix=True) == []
+    assert pieces_of("é") == ["Ã©"]
 
 
 def merge_slowly(letters: list[str], merges: list[tuple[str, str]]) -> list[str]:
@@ -150,7 +150,7 @@ def test_names_of_special_pieces_in_text_are_text() -> None:
 
 def test_a_word_of_a_hundred_thousand_letters_is_encoded_quickly() -> None:
     begin = time.process_time()
-    assert len(cut("o" * 100_000)) == 50_000
+    assert len(pieces_of("o" * 100_000)) == 50_000
     assert time.process_time() - begin < 5
 
 

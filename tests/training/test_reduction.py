@@ -75,7 +75,7 @@ def gradient(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return made
 
 
-def far(a: dict[str, Tensor], b: dict[str, Tensor]) -> float:
+def relative_distance(a: dict[str, Tensor], b: dict[str, Tensor]) -> float:
     """The distance of two gradients, as a share of the first."""
     assert a.keys() == b.keys()
     return float(
@@ -131,7 +131,7 @@ def test_the_gradient_is_that_of_the_loss_as_it_is_written(
         else UNEQUAL
     )
     found, trainer = gradient(streams, parts, reduction)
-    assert far(by_hand(trainer, parts, reduction), found) < 1e-5
+    assert relative_distance(by_hand(trainer, parts, reduction), found) < 1e-5
 
 
 def test_only_global_means_ignore_how_an_update_is_cut_into_micro_batches(
@@ -146,10 +146,10 @@ def test_only_global_means_ignore_how_an_update_is_cut_into_micro_batches(
         cut, together = (
             gradient(PAIRS, parts, reduction)[0] for parts in (UNEQUAL, whole)
         )
-        assert (far(together, cut) < 1e-5) is same
-        assert same or far(together, cut) > 0.02
+        assert (relative_distance(together, cut) < 1e-5) is same
+        assert same or relative_distance(together, cut) > 0.02
     assert (
-        far(
+        relative_distance(
             *(
                 gradient(PAIRS, whole, reduction)[0]
                 for reduction in ("global_token_mean", "batch_mean")
@@ -170,7 +170,7 @@ def test_both_means_agree_if_all_micro_batches_have_equally_many_targets(
         gradient(CAUSAL, parts, reduction)[0]
         for reduction in ("batch_mean", "global_token_mean")
     )
-    assert len(alike) == 12 and far(expected, actual) < 1e-6
+    assert len(alike) == 12 and relative_distance(expected, actual) < 1e-6
 
 
 def test_a_micro_batch_without_a_target_does_not_count(gradient: Any) -> None:
@@ -199,7 +199,7 @@ def test_a_micro_batch_without_a_target_does_not_count(gradient: Any) -> None:
         gradient(streams, parts, "batch_mean")[0]
         for parts in ([("one", full[:5]), ("one", empty[:1])], [("one", full[:5])])
     )
-    assert far(expected, actual) < 1e-6
+    assert relative_distance(expected, actual) < 1e-6
 
 
 def test_a_micro_batch_split_for_lack_of_memory_still_counts_once(
@@ -208,4 +208,4 @@ def test_a_micro_batch_split_for_lack_of_memory_still_counts_once(
     expected, _ = gradient(PAIRS, UNEQUAL, "batch_mean")
     no_memory_for(4, monkeypatch)
     actual, _ = gradient(PAIRS, UNEQUAL, "batch_mean")
-    assert far(expected, actual) < 1e-5
+    assert relative_distance(expected, actual) < 1e-5

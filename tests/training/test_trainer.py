@@ -384,14 +384,14 @@ def test_sigusr1_saves_within_a_validation_that_then_begins_again(
 
 
 @pytest.fixture
-def heeded() -> Iterator[None]:
+def default_signals() -> Iterator[None]:
     """Ctrl-C acts as it does in a terminal; a shell has its background jobs ignore it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 
 
-@pytest.mark.usefixtures("heeded")
+@pytest.mark.usefixtures("default_signals")
 def test_a_second_ctrl_c_acts_at_once(
     toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

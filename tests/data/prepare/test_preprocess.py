@@ -152,7 +152,7 @@ def test_documents_end_at_blank_lines(text: Path) -> None:
         {},
     )
     alone = DataFolder.open(
-        made(
+        preprocessed(
             config(
                 text,
                 mono=(f"en={text / 'books.en'}",),
@@ -167,7 +167,7 @@ def test_documents_end_at_blank_lines(text: Path) -> None:
         alone.monolingual("train", "de")
 
 
-def made(config: PreprocessConfig) -> Path:
+def preprocessed(config: PreprocessConfig) -> Path:
     run(config)
     return config.destdir
 
@@ -201,7 +201,7 @@ def test_training_drops_are_listed_one_by_one_and_held_out_lines_are_kept(
     for split in ("train", "test"):
         save(text / f"{split}.en", en)
         save(text / f"{split}.de", de)
-    folder = made(config(text, max_len=30, min_len=2, max_ratio=4.0))
+    folder = preprocessed(config(text, max_len=30, min_len=2, max_ratio=4.0))
     data = DataFolder.open(folder)
     tokenizer = data.tokenizer()
     expected = {}
@@ -257,7 +257,9 @@ def test_raw_lines_are_kept_as_they_are(text: Path) -> None:
     lines = ["\ufb01ne  print ", "世界", "\u2028x", "", *sentences("de", 6)]
     save(text / "test.de", lines)
     assert (
-        DataFolder.open(made(config(text))).original_lines("test", "en-de", "de")
+        DataFolder.open(preprocessed(config(text))).original_lines(
+            "test", "en-de", "de"
+        )
         == lines
     )
 
@@ -268,7 +270,7 @@ def test_a_side_that_pairs_share_is_stored_once(text: Path) -> None:
     de[5], fr[5], fr[17], de[150], en[160] = "", "", "", "", ""
     for language, lines in (("en", en), ("de", de), ("fr", fr)):
         save(text / f"train.{language}", lines)
-    data = DataFolder.open(made(config(text, langs=("en", "de", "fr"))))
+    data = DataFolder.open(preprocessed(config(text, langs=("en", "de", "fr"))))
     tokenizer = data.tokenizer()
     assert data.pairs == ("en-de", "en-fr")
     assert (
@@ -304,17 +306,23 @@ def test_files_by_pair_share_a_side_only_if_it_is_the_same(text: Path) -> None:
         "testpref": None,
     }
     assert (
-        len(DataFolder.open(made(config(text, **options))).monolingual("train", "en"))
+        len(
+            DataFolder.open(preprocessed(config(text, **options))).monolingual(
+                "train", "en"
+            )
+        )
         == 100
     )
     save(text / "p.en-fr.en", sentences("en", 100, 5))
-    data = DataFolder.open(made(config(text, **options, destdir=text / "other")))
+    data = DataFolder.open(
+        preprocessed(config(text, **options, destdir=text / "other"))
+    )
     assert len(data.monolingual("train", "en")) == 200
     assert len(data.pair("train", "fr", "en")[1]) == 100
 
 
 def test_one_language_needs_no_pair(text: Path) -> None:
-    data = DataFolder.open(made(config(text, langs=("en",))))
+    data = DataFolder.open(preprocessed(config(text, langs=("en",))))
     assert data.pairs == ()
     assert (
         len(data.monolingual("train", "en")) == 300
@@ -326,7 +334,7 @@ def test_monolingual_training_with_pairs_to_validate_on(text: Path) -> None:
     for language in ("en", "de"):
         (text / f"train.{language}").rename(text / f"mono.{language}")
     data = DataFolder.open(
-        made(
+        preprocessed(
             config(
                 text,
                 trainpref=None,
@@ -350,7 +358,7 @@ def test_monolingual_text_to_validate_on(text: Path) -> None:
     mono = tuple(f"{part}={text / name}" for part, name in
                  (("en", "books.en"), ("de", "train.de"), ("valid.en", "books.en"), ("valid.de", "held.de")))  # fmt: skip
     data = DataFolder.open(
-        made(
+        preprocessed(
             config(
                 text, langs=(), trainpref=None, validpref=None, testpref=None, mono=mono
             )
@@ -368,7 +376,7 @@ def test_monolingual_text_to_validate_on(text: Path) -> None:
 def test_the_file_names_of_fairseq(text: Path) -> None:
     prefixes = Path(f"{text / 'valid'},{text / 'test'}")
     data = DataFolder.open(
-        made(
+        preprocessed(
             config(
                 text,
                 langs=(),
@@ -388,9 +396,9 @@ def test_the_file_names_of_fairseq(text: Path) -> None:
 
 
 def test_shards_are_bounded(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = DataFolder.open(made(config(text))).monolingual("train", "en")
+    whole = DataFolder.open(preprocessed(config(text))).monolingual("train", "en")
     monkeypatch.setattr(column_writer, "MAX_ROWS", 70)
-    data = DataFolder.open(made(config(text, destdir=text / "other")))
+    data = DataFolder.open(preprocessed(config(text, destdir=text / "other")))
     column = data.monolingual("train", "en")
     assert [shard.rows for shard in column.shards] == [70, 70, 70, 70, 20]
     assert all((column[n] == whole[n]).all() for n in range(300))
@@ -402,27 +410,27 @@ def test_shards_are_bounded(text: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_ids_take_four_bytes_if_two_are_not_enough(
     text: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    two = DataFolder.open(made(config(text))).monolingual("train", "en")
+    two = DataFolder.open(preprocessed(config(text))).monolingual("train", "en")
     assert two.values(0).dtype == np.uint16
     monkeypatch.setattr(
         "masscli.data.prepare.shard_builder.MAX_TWO_BYTE_VOCABULARY", 119
     )
-    four = DataFolder.open(made(config(text, destdir=text / "other"))).monolingual(
-        "train", "en"
-    )
+    four = DataFolder.open(
+        preprocessed(config(text, destdir=text / "other"))
+    ).monolingual("train", "en")
     assert four.values(0).dtype == np.uint32
     assert all((two[n] == four[n]).all() for n in range(300))
 
 
 def test_an_old_vocabulary_is_used_again(text: Path) -> None:
-    first = DataFolder.open(made(config(text)))
+    first = DataFolder.open(preprocessed(config(text)))
     again = {
         "trainpref": None,
         "spm_model": text / "data" / "vocab.model",
         "destdir": text / "other",
     }
     second = DataFolder.open(
-        made(config(text, **again, vocab_size=PreprocessConfig.vocab_size))
+        preprocessed(config(text, **again, vocab_size=PreprocessConfig.vocab_size))
     )
     assert second.original_lines("test", "en-de", "en") == first.original_lines(
         "test", "en-de", "en"
@@ -446,7 +454,7 @@ def test_text_options_of_a_given_vocabulary_hold_and_others_are_refused(
     options: dict[str, object], message: str | None, text: Path
 ) -> None:
     """The text options of a folder that is named hold without being said; to say another one would change nothing."""
-    made(config(text, lowercase=True))
+    preprocessed(config(text, lowercase=True))
     usual = {
         "vocab_size": PreprocessConfig.vocab_size,
         "spm_model": text / "data",
@@ -454,13 +462,13 @@ def test_text_options_of_a_given_vocabulary_hold_and_others_are_refused(
     }
     if message is None:
         assert (
-            DataFolder.open(made(config(text, **usual | options)))
+            DataFolder.open(preprocessed(config(text, **usual | options)))
             .tokenizer()
             .preprocessing.lowercase
         )
         return
     with pytest.raises(MasscliError) as error:
-        made(config(text, **usual | options))
+        preprocessed(config(text, **usual | options))
     assert error.value.message == message.format(data=text / "data")
     assert not (text / "other" / "manifest.json").exists()
 
@@ -472,14 +480,14 @@ def test_advice_on_capital_letters_can_be_followed(
     for name in ("train.en", "train.de"):
         lines = (text / name).read_text(encoding="utf-8")
         (text / name).write_text(lines.lower(), encoding="utf-8")
-    folder = made(config(text))
+    folder = preprocessed(config(text))
     message = "the vocabulary has no capital letters, which will be unknown: "
     in_text = "lower-case the text before (for an imported model, `masscli import --lowercase` does)"
 
     def encoded(given: Path, name: str, lowercase: bool = False) -> str:
         capsys.readouterr()
         options = {"vocab_size": PreprocessConfig.vocab_size, "lowercase": lowercase}
-        made(config(text, **options, spm_model=given, destdir=text / name))
+        preprocessed(config(text, **options, spm_model=given, destdir=text / name))
         return capsys.readouterr().err
 
     alone = folder / "vocab.model"
@@ -550,8 +558,10 @@ def test_any_number_of_workers_gives_the_same_bytes(
         "max_len": 25,
         "vocab_sentences": 400,
     }
-    one = contents(made(config(text, **options)))
-    two = contents(made(config(text, **options, workers=2, destdir=text / "other")))
+    one = contents(preprocessed(config(text, **options)))
+    two = contents(
+        preprocessed(config(text, **options, workers=2, destdir=text / "other"))
+    )
     assert one == two
     assert sorted(name for name in one if not name.endswith((".bin", ".idx"))) == [
         ".lock", "dropped.tsv", "manifest.json", "tokenizer.json", "vocab.model"
@@ -569,7 +579,7 @@ def test_archives_and_standard_input_give_the_same_columns(
 
     monkeypatch.setattr(compressed, "INPUT_BYTES", 64)
     books = (text / "books.en").read_bytes()
-    plain = contents(made(config(text, mono=(f"en={text / 'books.en'}",))))
+    plain = contents(preprocessed(config(text, mono=(f"en={text / 'books.en'}",))))
     for number, (name, pack) in enumerate(
         (
             ("b.gz", gzip.compress),
@@ -583,7 +593,7 @@ def test_archives_and_standard_input_give_the_same_columns(
         else:
             (text / name).write_bytes(pack(books))
         found = contents(
-            made(
+            preprocessed(
                 config(
                     text,
                     mono=(f"en={text / name if name != '-' else '-'}",),
@@ -635,7 +645,9 @@ def test_a_run_killed_anywhere_is_resumed_to_the_same_result(
     save(text / "train.en", (text / "train.en").read_text().splitlines()[:40])
     save(text / "train.de", [*(text / "train.de").read_text().splitlines()[:39], ""])
     wanted = config(text, overwrite=overwrite, vocab_size=90)
-    expected = contents(made(config(text, vocab_size=90, destdir=text / "reference")))
+    expected = contents(
+        preprocessed(config(text, vocab_size=90, destdir=text / "reference"))
+    )
     count, limit = 0, -1
 
     def visit() -> None:
@@ -700,7 +712,9 @@ def test_a_killed_run_with_workers_is_resumed(
     for language in ("en", "de"):
         save(text / f"train.{language}", sentences(language, 2000))
     expected = contents(
-        made(config(text, validpref=None, testpref=None, destdir=text / "reference"))
+        preprocessed(
+            config(text, validpref=None, testpref=None, destdir=text / "reference")
+        )
     )
     save(text / "kill.py", [KILL])
     codes = [
@@ -731,7 +745,7 @@ def test_lost_bytes_of_an_earlier_run_are_noticed(
     capsys: pytest.CaptureFixture[str],
     name: str,
 ) -> None:
-    expected = contents(made(config(text, destdir=text / "reference")))
+    expected = contents(preprocessed(config(text, destdir=text / "reference")))
     monkeypatch.setattr(pipeline, "SECONDS_BETWEEN_STATES", 0.0)
 
     def kill(*_: object) -> None:
@@ -753,7 +767,7 @@ def test_lost_bytes_of_an_earlier_run_are_noticed(
 def test_a_damaged_manifest_of_an_earlier_run_is_made_again(
     text: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = contents(made(config(text, destdir=text / "reference")))
+    expected = contents(preprocessed(config(text, destdir=text / "reference")))
 
     def kill(*_: object) -> None:
         raise KilledError
@@ -813,7 +827,7 @@ def test_a_folder_of_other_data_is_replaced_only_on_request(
     assert not index.exists()
     (text / "data" / "mine.txt").unlink()
     assert contents(text / "data") == contents(
-        made(config(text, **options, destdir=text / "other"))
+        preprocessed(config(text, **options, destdir=text / "other"))
     )
 
 
@@ -845,7 +859,7 @@ def test_a_file_that_is_written_while_it_is_read_is_refused(
     text: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The lines that were there at first are half of the text, and not a fault of its writer."""
-    expected = contents(made(config(text, destdir=text / "reference")))
+    expected = contents(preprocessed(config(text, destdir=text / "reference")))
     train = text / "train.en"
     whole = train.read_text()
     write_survey = pipeline.write_survey
@@ -862,7 +876,7 @@ def test_a_file_that_is_written_while_it_is_read_is_refused(
         )
     # What was encoded before the change still counts if the text is as it was.
     train.write_text(whole)
-    assert contents(made(config(text))) == expected
+    assert contents(preprocessed(config(text))) == expected
 
 
 def test_undecodable_text(text: Path) -> None:
@@ -1154,7 +1168,7 @@ def test_destination_that_is_a_file(text: Path) -> None:
 
 
 def test_damage_is_named(text: Path) -> None:
-    folder = made(config(text))
+    folder = preprocessed(config(text))
     shard, manifest = folder / "train.en-de.en.00000.bin", folder / "manifest.json"
     data, listed = shard.read_bytes(), manifest.read_text(encoding="utf-8")
 
@@ -1189,7 +1203,7 @@ def test_damage_is_named(text: Path) -> None:
         == f"{manifest}: has format 7, this masscli reads 3"
     )
     manifest.write_text(listed, encoding="utf-8")
-    other = made(config(text, vocab_size=121, destdir=text / "other"))
+    other = preprocessed(config(text, vocab_size=121, destdir=text / "other"))
     for name in ("tokenizer.json", "vocab.model"):
         (folder / name).write_bytes((other / name).read_bytes())
     assert str(folder) in message(lambda: DataFolder.open(folder))
@@ -1212,7 +1226,7 @@ def test_real_text_loses_nothing(tmp_path: Path) -> None:
         langs=("en", "de"), trainpref=prefix / "valid", testpref=prefix / "test2016", mono=(f"de={tmp_path / 'de.txt'}",), vocab_size=3000,
         destdir=tmp_path / "data",
     )  # fmt: skip
-    data = DataFolder.open(made(options))
+    data = DataFolder.open(preprocessed(options))
     data.verify()
     for group_stats in data.manifest.filter_stats:
         assert (
