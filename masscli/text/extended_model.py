@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
@@ -27,7 +27,7 @@ from masscli.text.bpe_merging import Pair, first_ranks, merge_in_word
 from masscli.text.continued_bpe import Word
 from masscli.text.markers import SENTENCEPIECE_SPACE, UNKNOWN_TEXT
 from masscli.text.packed_vocabulary import damaged, is_list_of, read_merges
-from masscli.text.piece_spelling import PieceSpelling
+from masscli.text.piece_spelling import PieceSpelling, PieceSplitter
 from masscli.text.subword_model import BadModelError, SubwordModel, pieces_of
 from masscli.text.word_cache import remember
 
@@ -248,6 +248,7 @@ class ExtendedSide:
         self._known = {
             piece: i for piece, i in model.text_ids.items() if i < extension.size
         }
+        self._splitter = PieceSplitter(model.spelling, self._known)
         self._unknown = model.special_ids["<unk>"]
         self._ranks = first_ranks(extension.merges)
         # Where only a language was added, its text is split as the base model splits it.
@@ -274,9 +275,8 @@ class ExtendedSide:
         encoded = []
         for line in lines:
             ids: list[int] = []
-            for word in words_of_pieces(
-                self._model.encode_as_pieces(line), self._model.spelling, self._known
-            ):
+            pieces = self._model.encode_as_pieces(line)
+            for word in words_of_pieces(pieces, self._splitter):
                 ids += self.encode_word(word)
             encoded.append(ids)
         return encoded
@@ -314,21 +314,19 @@ class ExtendedSide:
             pieces = merge_in_word(pieces, pair, piece)
 
 
-def words_of_pieces(
-    pieces: Sequence[str], spelling: PieceSpelling, known: Container[str]
-) -> Iterator[Word]:
+def words_of_pieces(pieces: Sequence[str], splitter: PieceSplitter) -> Iterator[Word]:
     """Yield the words of a line, which is given as pieces of a base model, each as a tuple of pieces.
 
-    A piece that is not in `known` is split into the longest pieces that are, and into single characters where
-    there are none.
+    A piece that the splitter does not know is split into the longest pieces that it knows, and into single
+    characters where there are none.
     """
     word: list[str] = []
     for piece in pieces:
         parts = [piece]
-        if piece not in known:
-            parts = spelling.split(piece, known)
+        if piece not in splitter.known:
+            parts = splitter.split(piece)
         for part in parts:
-            if word and spelling.begins_word(word[-1], part):
+            if word and splitter.spelling.begins_word(word[-1], part):
                 yield tuple(word)
                 word = []
             word.append(part)

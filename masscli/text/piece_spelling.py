@@ -8,7 +8,7 @@ WordPiece.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Container
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from masscli.text.byte_level_bpe import letters_to_bytes
@@ -45,23 +45,6 @@ class PieceSpelling:
         """Return whether a new word begins between two neighbors, of which `second` is the later one."""
         return self._concatenated(first, second) is None
 
-    def split(self, piece: str, known: Container[str]) -> list[str]:
-        """Split a piece, from left to right, into the longest pieces that are in `known`.
-
-        A character that is in no known piece becomes a piece of its own. The results are spelled with the
-        marker.
-        """
-        text = self._without_marker(piece)
-        pieces = []
-        start = 0
-        while start < len(text):
-            end = len(text)
-            while end > start + 1 and self._part(piece, text, start, end) not in known:
-                end -= 1
-            pieces.append(self._part(piece, text, start, end))
-            start = end
-        return pieces
-
     def _concatenated(self, first: str, second: str) -> str | None:
         """Return both pieces in one, or None if the second one begins a new word."""
         if self.marker == BPE_CONTINUATION:
@@ -90,7 +73,7 @@ class PieceSpelling:
             text = self.text(piece)
         return all(unicodedata.category(character)[0] in "LM" for character in text)
 
-    def _without_marker(self, piece: str) -> str:
+    def without_marker(self, piece: str) -> str:
         """Return the text of a piece without a marker at its end or start that is not itself text.
 
         SentencePiece's marker is a letter that a piece may consist of, and stays.
@@ -99,7 +82,7 @@ class PieceSpelling:
             return remove_marker(piece, self.marker)
         return piece
 
-    def _part(self, piece: str, text: str, start: int, end: int) -> str:
+    def part(self, piece: str, text: str, start: int, end: int) -> str:
         """Return `text[start:end]`, a part of the text of `piece`, with the marker that it needs there."""
         part = text[start:end]
         if self.marker == BPE_CONTINUATION and (
@@ -111,3 +94,32 @@ class PieceSpelling:
         ):
             return WORDPIECE_CONTINUATION + part
         return part
+
+
+class PieceSplitter:
+    """Splits pieces that are not in `known` into those that are; all are spelled as `spelling` says."""
+
+    def __init__(self, spelling: PieceSpelling, known: Collection[str]) -> None:
+        self.spelling = spelling
+        self.known = known
+        # Text without spaces may be a single unknown piece of thousands of characters.
+        self._longest = max(map(len, known), default=1)
+
+    def split(self, piece: str) -> list[str]:
+        """Split a piece, from left to right, into the longest pieces that are known.
+
+        A character that is in no known piece becomes a piece of its own. The results are spelled with the
+        marker.
+        """
+        text = self.spelling.without_marker(piece)
+        pieces = []
+        start = 0
+        while start < len(text):
+            end = min(len(text), start + self._longest)
+            part = self.spelling.part(piece, text, start, end)
+            while end > start + 1 and part not in self.known:
+                end -= 1
+                part = self.spelling.part(piece, text, start, end)
+            pieces.append(part)
+            start = end
+        return pieces

@@ -25,7 +25,7 @@ from masscli.text.extended_model import (
 )
 from masscli.text.model_kinds import EXTENSIBLE_KINDS, KINDS_OF_WORDS
 from masscli.text.numbered_sentencepiece import NumberedSentencePieceModel
-from masscli.text.piece_spelling import PieceSpelling
+from masscli.text.piece_spelling import PieceSpelling, PieceSplitter
 from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.sentencepiece_model import SentencePieceModel
 from masscli.text.tokenizer import Tokenizer, check_preprocessing, find_tokenizer_folder
@@ -239,10 +239,9 @@ def _count_words(
         else:
             texts[line] += 1
     words: Counter[Word] = Counter()
+    splitter = PieceSplitter(spelling, model.text_ids)
     for text, count in texts.items():
-        for word in words_of_pieces(
-            model.encode_as_pieces(text), spelling, model.text_ids
-        ):
+        for word in words_of_pieces(model.encode_as_pieces(text), splitter):
             words[word] += count
     return words
 

@@ -15,7 +15,7 @@ from masscli.text.dictionary_model import pack_dictionary
 from masscli.text.extended_model import HEADER, ExtendedModel, Extension, pack_extended
 from masscli.text.model_kinds import EXTENDED, open_model
 from masscli.text.moses import MARKED_TO_PLAIN
-from masscli.text.piece_spelling import PieceSpelling
+from masscli.text.piece_spelling import PieceSpelling, PieceSplitter
 from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.tokenizer import Tokenizer
 from masscli.text.vocabulary_extension import (
@@ -153,15 +153,33 @@ def words(model: ExtendedModel, line: str) -> list[list[str]]:
     spelling = PieceSpelling(model.marker)
     merged = {spelling.joined(*pair) for pair in model.extensions[0].merges}
     known = set(model.text_ids) - merged | set(model.base.text_ids)
+    splitter = PieceSplitter(spelling, known)
     result: list[list[str]] = []
     # As the tokenizer does for these kinds, word by word.
     for piece in model.base.encode_as_pieces(line):
-        parts = [piece] if piece in known else spelling.split(piece, known)
+        parts = [piece] if piece in known else splitter.split(piece)
         for part in parts:
             if not result or spelling.begins_word(result[-1][-1], part):
                 result.append([])
             result[-1].append(part)
     return result
+
+
+def test_long_text_of_unknown_letters_is_split_with_few_lookups() -> None:
+    """As a line of Chinese, which has no spaces, for a vocabulary without Chinese."""
+
+    class Counted(set[str]):
+        lookups = 0
+
+        def __contains__(self, piece: object) -> bool:
+            self.lookups += 1
+            return super().__contains__(piece)
+
+    text = "".join(chr(0x4E00 + number) for number in range(3000))
+    known = Counted({"ab", text[10:15], text[12:20]})
+    pieces = PieceSplitter(PieceSpelling("▁"), known).split(text)
+    assert pieces == [*text[:10], text[10:15], *text[15:]]
+    assert known.lookups <= 3000 * 8
 
 
 def slowly_merged(
