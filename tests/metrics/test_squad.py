@@ -155,8 +155,8 @@ WORDS = [
 ]
 
 
-def drawn(seed: int) -> tuple[list[Question], dict[str, str]]:
-    """Questions with several answers, one or none; predictions near to them or far."""
+def drawn(seed: int, missing: int = 0) -> tuple[list[Question], dict[str, str]]:
+    """Questions with several answers, one or none; predictions near to them or far, and some missing."""
     draw = random.Random(seed)
 
     def text() -> str:
@@ -169,6 +169,8 @@ def drawn(seed: int) -> tuple[list[Question], dict[str, str]]:
     answers = {
         q.id: draw.choice([text(), draw.choice([*q.answers, ""]), ""]) for q in asked
     }
+    for key in draw.sample(sorted(answers), missing):
+        del answers[key]
     return asked, answers
 
 
@@ -185,52 +187,62 @@ def test_version_1_is_that_of_an_oracle(seed: int) -> None:
     assert all(0 < found[name] < 100 for name in ("exact", "f1"))
 
 
+def no_answer_odds(questions: list[Question], seed: int) -> dict[str, float]:
+    """Probabilities of no answer (odd seeds), or differences of scores."""
+    draw = random.Random(seed)
+    if seed % 2:
+        return {question.id: draw.random() for question in questions}
+    return {question.id: draw.gauss(-3, 2) for question in questions}
+
+
 @pytest.mark.parametrize("missing", [False, True])
 @pytest.mark.parametrize("seed", range(6))
-def test_version_2_is_that_of_an_oracle(seed: int, missing: bool) -> None:
-    """Over all questions, over those with an answer and those without; at some threshold; and at the best of all."""
-    asked, answers = drawn(seed)
-    draw = random.Random(seed)
-    for key in draw.sample(sorted(answers), 7 if missing else 0):
-        del answers[key]
-    odds = {
-        q.id: draw.random() if seed % 2 else draw.gauss(-3, 2) for q in asked
-    }  # probabilities, or differences of scores
-    limit = sorted(odds.values())[25]
-    golds = {q.id: list(q.answers) for q in asked}
-    found = evaluate_squad(
+def test_version_2_is_that_of_an_oracle_at_some_threshold(
+    seed: int, missing: bool
+) -> None:
+    """Over all questions, over those with an answer and those without."""
+    asked, answers = drawn(seed, 7 if missing else 0)
+    odds = no_answer_odds(asked, seed)
+    threshold = sorted(odds.values())[25]
+    scores = evaluate_squad(
         asked,
         answers,
         v2=True,
         no_answer_probabilities=odds,
-        threshold=limit,
+        threshold=threshold,
         missing_is_wrong=missing,
     )
+    golds = {question.id: list(question.answers) for question in asked}
     parts = {
         "": golds,
-        "HasAns_": {k: g for k, g in golds.items() if g},
-        "NoAns_": {k: g for k, g in golds.items() if not g},
+        "HasAns_": {key: gold for key, gold in golds.items() if gold},
+        "NoAns_": {key: gold for key, gold in golds.items() if not gold},
     }
     for name, part in parts.items():
-        assert (found[f"{name}exact"], found[f"{name}f1"]) == pytest.approx(
-            squad_means(part, answers, True, odds, limit)
-        ), name
-        assert found[f"{name}total"] == len(part)
+        expected = squad_means(part, answers, True, odds, threshold)
+        assert (scores[f"{name}exact"], scores[f"{name}f1"]) == pytest.approx(expected)
+        assert scores[f"{name}total"] == len(part)
+
+
+@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize("seed", range(6))
+def test_the_best_threshold_is_the_best_of_all(seed: int, missing: bool) -> None:
+    asked, answers = drawn(seed, 7 if missing else 0)
     # The official search takes a prediction such as "the", a normal form without a word, for an answer; scores take it for none.
     answers = {key: text if squad_words(text) else "" for key, text in answers.items()}
-    found = evaluate_squad(
+    odds = no_answer_odds(asked, seed)
+    scores = evaluate_squad(
         asked, answers, v2=True, no_answer_probabilities=odds, missing_is_wrong=missing
     )
-    every = [
-        squad_means(golds, answers, True, odds, at)
-        for at in (-math.inf, *odds.values())
-    ]
+    golds = {question.id: list(question.answers) for question in asked}
+    thresholds = (-math.inf, *odds.values())
+    means = [squad_means(golds, answers, True, odds, one) for one in thresholds]
     for side, name in enumerate(("exact", "f1")):
-        assert found[f"best_{name}"] == pytest.approx(
-            max(means[side] for means in every)
-        )
-        at_best = squad_means(golds, answers, True, odds, found[f"best_{name}_thresh"])
-        assert at_best[side] == pytest.approx(found[f"best_{name}"])
+        best = max(mean[side] for mean in means)
+        assert scores[f"best_{name}"] == pytest.approx(best)
+        threshold = scores[f"best_{name}_thresh"]
+        at_best = squad_means(golds, answers, True, odds, threshold)
+        assert at_best[side] == pytest.approx(best)
 
 
 @pytest.mark.parametrize("seed", range(4))

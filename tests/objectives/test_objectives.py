@@ -216,29 +216,26 @@ def test_what_is_hidden_is_what_is_written_in_rows_of_any_length(
     vocab, lines = framing.vocab, [WORDS[:n] for n in (12, 1, 5, 0, 2, 7, 7)]
     for seed in range(10):
         batch = make_batch(options, framing, *lines, seed=seed)
-        assert batch.target is not None and batch.target.positions is not None
+        target = batch.target
+        assert target is not None and target.positions is not None
         written = iter(batch.labels["mass"].ids.tolist())
         for n, line in enumerate(lines):
+            # The encoder reads all but the start symbol.
             row = [vocab.bos, *line, vocab.eos]
+            source = batch.source.ids[n, : len(row) - 1].tolist()
             hidden = [
-                at + 1
-                for at, shown in enumerate(batch.source.ids[n].tolist())
-                if shown == vocab.mask
+                place for place, shown in enumerate(source, 1) if shown == vocab.mask
             ]
-            length = int(batch.target.lengths[n])
-            positions = (
-                list(range(length))
-                if options.preset == "fairseq"
-                else [at - 1 for at in hidden]
+            assert all(
+                shown in (vocab.mask, original)
+                for shown, original in zip(source, row[1:], strict=True)
             )
-            assert batch.source.ids[n, : len(row) - 1].tolist() == [
-                vocab.mask if at in hidden else row[at] for at in range(1, len(row))
-            ]
-            assert [next(written) for _ in range(length)] == [row[at] for at in hidden]
-            assert batch.target.ids[n, :length].tolist() == [
-                row[at - 1] for at in hidden
-            ]
-            assert batch.target.positions[n, :length].tolist() == positions
+            length = int(target.lengths[n])
+            before = [place - 1 for place in hidden]
+            assert [next(written) for _ in range(length)] == [row[i] for i in hidden]
+            assert target.ids[n, :length].tolist() == [row[i] for i in before]
+            positions = range(length) if options.preset == "fairseq" else before
+            assert target.positions[n, :length].tolist() == list(positions)
         assert next(written, None) is None
 
 
