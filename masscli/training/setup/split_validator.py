@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from masscli.data.batches.batch import Ids
+from masscli.data.batches.dataset import Dataset
 from masscli.data.batches.framing import Framing
 from masscli.data.batches.loader import BatchBuilder
 from masscli.data.batches.sampler import BatchLimits, BatchSampler
@@ -107,6 +108,24 @@ class SplitValidatorBuilder:
         else:
             dataset, collator = objective.dataset(data, self.split, limit)
             sides = side_limits(recipe, self.framing, name, dataset)
+        # Noise has seed 0 in all runs, so that validation losses can be compared.
+        builder = BatchBuilder(name, dataset, collator, 0)
+        sampler = self._sampler(name, objective, dataset, sides)
+        return ValidationStream(name, objective, builder, sampler, table)
+
+    def _sampler(
+        self,
+        name: str,
+        objective: Objective,
+        dataset: Dataset,
+        sides: Sequence[SideLimit],
+    ) -> BatchSampler:
+        """Return the sampler of the validation examples of a stream, which draws each of them once.
+
+        `sides` are the limits on the lengths of both sides, which leave out longer examples, with a warning;
+        there are none if the dataset truncates its examples.
+        """
+        recipe = self.recipe
         sizes = dataset.sizes(0, len(dataset))
         # Labeled examples are truncated to fit the model, and others that do not fit are left out.
         if sides:
@@ -136,10 +155,7 @@ class SplitValidatorBuilder:
                 f"{name}: {sampler.skipped} of {sampler.num_examples} validation examples "
                 f"are longer than {bounds} and are left out"
             )
-        # Noise has seed 0 in all runs, so that validation losses can be compared.
-        return ValidationStream(
-            name, objective, BatchBuilder(name, dataset, collator, 0), sampler, table
-        )
+        return sampler
 
     # -- text that the model generates --
 
