@@ -26,10 +26,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from masscli.cli.messages import warn
-from masscli.cli.options import check_changed_options
 from masscli.cli.score_inputs import output_lines
 from masscli.cli.search_options import GivenSearch
 from masscli.cli.text_inputs import warn_of_examples
+from masscli.cli.unused_options import check_changed_options
 from masscli.core.config import (
     Flags,
     UnusedOption,

@@ -29,9 +29,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from masscli.cli.messages import warn
-from masscli.cli.options import check_changed_options
 from masscli.cli.output import check_output, writer
 from masscli.cli.text_inputs import warn_of_untrained
+from masscli.cli.unused_options import check_changed_options
 from masscli.core.config import Flags, UnusedOption, check, config, positive
 from masscli.core.errors import MasscliError
 from masscli.core.listing import count_of

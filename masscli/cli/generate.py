@@ -34,7 +34,6 @@ from masscli.cli.generate_outputs import write_outputs
 from masscli.cli.generate_summary import append_speed, summarize
 from masscli.cli.latest_run import latest_run
 from masscli.cli.messages import warn
-from masscli.cli.options import check_changed_options, flag, flag_text
 from masscli.cli.output import (
     check_distinct,
     check_inputs_stay,
@@ -43,6 +42,8 @@ from masscli.cli.output import (
 )
 from masscli.cli.search_options import GivenSearch
 from masscli.cli.text_inputs import refuse_text_as_run, warn_of_examples
+from masscli.cli.typer_parameters import flag, flag_text
+from masscli.cli.unused_options import check_changed_options
 from masscli.core import distributed
 from masscli.core.config import UnusedOption, iter_options
 from masscli.core.errors import MasscliError

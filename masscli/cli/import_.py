@@ -42,7 +42,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from masscli.cli.options import flag
+from masscli.cli.typer_parameters import flag
 from masscli.core.config import Flags, check, config, is_changed, iter_options
 from masscli.core.errors import MasscliError
 from masscli.core.files import broken_link_hint

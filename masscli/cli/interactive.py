@@ -22,9 +22,9 @@ import typer
 
 from masscli.cli.latest_run import latest_run
 from masscli.cli.messages import warn
-from masscli.cli.options import check_changed_options
 from masscli.cli.output import writer
 from masscli.cli.search_options import GivenSearch
+from masscli.cli.unused_options import check_changed_options
 from masscli.core.config import UnusedOption
 from masscli.core.memory import tune_heap
 from masscli.generation.config import (

@@ -17,9 +17,9 @@ import functools
 import inspect
 import typing
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, fields, is_dataclass
-from typing import Annotated, Any, Literal, cast
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import is_dataclass
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -29,15 +29,21 @@ from masscli.cli.allowed_code import (
     allow_named_code,
     peek_option,
 )
-from masscli.cli.messages import warn
+from masscli.cli.typer_parameters import (
+    choices_of,
+    completer,
+    flag,
+    flag_text,
+    format_facts,
+    section_parameters,
+    without_none,
+)
+from masscli.cli.unused_options import warn_unused
 from masscli.core.config import (
     ConfigError,
-    OptionInfo,
     Problem,
-    UnusedOption,
     find_unused,
     from_dict,
-    is_changed,
     iter_options,
     parse_value,
     refuse_misleading,
@@ -198,54 +204,6 @@ def _with_help_hint(
     return MasscliError(error.message, hint or f"masscli {command} --help")
 
 
-def check_changed_options(section: Any, *rules: UnusedOption) -> None:
-    """Print warnings about options of a configuration that are not at their defaults but have no effect.
-
-    The rules say which have none. Raises ConfigError instead for an option whose rule calls it misleading.
-    """
-    unused = {}
-    for key, rule in find_unused(section, rules).items():
-        # A section does not distinguish a default from the same value given by the user.
-        if is_changed(section, key):
-            unused[flag(key)] = rule
-    warn_unused(refuse_misleading(unused), {})
-
-
-def warn_unused(problems: Iterable[Problem], names: Mapping[str, str]) -> None:
-    """Print a warning for each problem, about an option without effect.
-
-    The option is called as the user typed it, which `names` tells by key, or else by its key.
-    """
-    for problem in problems:
-        name = names.get(problem.key, problem.key)
-        warn(f"{name} has no effect: {problem.message}")
-
-
-@functools.cache
-def section_parameters(
-    section: type, title: str | None = None
-) -> tuple[inspect.Parameter, ...]:
-    """Return an optional Typer parameter for each field of a configuration dataclass.
-
-    Help shows them under the title of their section of the configuration, or all under `title` if given. A
-    field that is a dictionary gets no parameter.
-    """
-    titles = _titles(section)
-    parameters = []
-    for option in iter_options(section):
-        if typing.get_origin(option.kind) is not dict:
-            section_title = titles[option.key.rpartition(".")[0]]
-            parameters.append(_option_parameter(option, title or section_title))
-    return tuple(parameters)
-
-
-def parameter(name: str, annotation: Any, default: object = None) -> inspect.Parameter:
-    """Return a keyword-only parameter for the signature of a command."""
-    return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
-    )
-
-
 def join_repeated(value: Any) -> Any:
     """Return the value of an option; those of a repeated one are joined by commas, or None if not given.
 
@@ -256,27 +214,6 @@ def join_repeated(value: Any) -> Any:
             return None
         return ",".join(value)
     return value
-
-
-def flag(name: str) -> str:
-    """Return the flag of a field: `--max-tokens` for `max_tokens`."""
-    return f"--{name.replace('_', '-')}"
-
-
-def flag_text(name: str, value: Any) -> str:
-    """Return the flag of a field without its value, such as `--lr`; for a value of False, `--no-pooler`."""
-    if value is False:
-        return flag(f"no-{name}")
-    return flag(name)
-
-
-def completer(choices: Sequence[str]) -> Callable[[str], Iterator[str]]:
-    """Return a function for shell completion that yields the choices which begin with the typed word."""
-
-    def complete(incomplete: str) -> Iterator[str]:
-        return (choice for choice in choices if choice.startswith(incomplete))
-
-    return complete
 
 
 def _option_group(
@@ -301,35 +238,6 @@ def _option_group(
     return None
 
 
-def _option_parameter(option: OptionInfo, title: str) -> inspect.Parameter:
-    """Return the Typer parameter of a field, which help shows under `title` with its choices and default."""
-    name = option.key.rpartition(".")[2]
-    choices = _choices(option.kind)
-    flags = [flag(name), *option.flags]
-    # Values stay strings: `from_dict` parses them and reports all errors at once.
-    kind: Any = str
-    metavar: str | None = type_name(option.kind).upper()
-    if choices:
-        metavar = "CHOICE"
-    if _without_none(option.kind) is bool:
-        # The second flag lets the command line override a file, as in --no-compile.
-        kind, metavar = bool, None
-        flags[0] = f"{flag(name)}/{flag(f'no-{name}')}"
-    elif typing.get_origin(option.kind) is tuple:
-        # Such an option may be repeated, or have items with commas between them.
-        kind = list[str]
-    # masscli shows the default, because Typer only sees None, which means "not given".
-    info = typer.Option(
-        *flags,
-        help=f"{option.help} {_format_facts(choices, option.default)}".rstrip(),
-        metavar=metavar,
-        show_default=False,
-        rich_help_panel=title,
-        autocompletion=completer(choices) if choices else None,
-    )
-    return parameter(name, Annotated[kind | None, info])
-
-
 def _plain_parameter(declared: inspect.Parameter) -> inspect.Parameter:
     """Return the Typer parameter for a parameter of a command that is not a group of options.
 
@@ -338,20 +246,20 @@ def _plain_parameter(declared: inspect.Parameter) -> inspect.Parameter:
     """
     declared = declared.replace(kind=inspect.Parameter.KEYWORD_ONLY)
     kind, info, *_ = typing.get_args(declared.annotation)
-    if _without_none(kind) is bool:
+    if without_none(kind) is bool:
         return declared
     info = copy.copy(info)
     if isinstance(info, typer.models.OptionInfo):
         # The names that Typer gives to types differ between its versions, too.
         info.metavar = info.metavar or type_name(kind).upper()
-        choices = _choices(kind)
+        choices = choices_of(kind)
         if choices:
             info.metavar = "CHOICE"
             info.autocompletion = completer(choices)
     # The limit is checked when the string has been parsed.
     info.min = None
     if declared.default is not inspect.Parameter.empty:
-        facts = _format_facts(_choices(kind), declared.default)
+        facts = format_facts(choices_of(kind), declared.default)
         info.help = f"{info.help} {facts}".rstrip()
         declared = declared.replace(default=None)
     text_kind: Any = str | None
@@ -374,7 +282,7 @@ def _declared_name(declared: inspect.Parameter) -> str:
 
 def _item_kind(kind: Any) -> Any:
     """Return the type of the items of a list type, which may be optional, or None for any other type."""
-    kind = _without_none(kind)
+    kind = without_none(kind)
     if typing.get_origin(kind) is not list:
         return None
     (item_kind,) = typing.get_args(kind)
@@ -424,65 +332,3 @@ def _parse_given(
     if info.min is not None and value < info.min:
         raise ConfigError(Problem("", f"must be at least {info.min}, got {value}"))
     return value
-
-
-def _titles(section: type) -> dict[str, str]:
-    """Return the title in the help of each section of a configuration, by key; "" is for the whole.
-
-    A title is the first sentence of the dataclass's docstring, followed for a section by its key.
-    """
-    titles = {"": _first_sentence(section)}
-    types = typing.get_type_hints(section)
-    for field in fields(section):
-        kind = types[field.name]
-        if is_dataclass(kind):
-            titles[field.name] = f"{_first_sentence(cast(type, kind))} [{field.name}]"
-    return titles
-
-
-def _first_sentence(cls: type) -> str:
-    """Return the first sentence of a class's docstring, without its full stop."""
-    first_line, *_ = (inspect.getdoc(cls) or cls.__name__).splitlines()
-    return first_line.partition(". ")[0].rstrip(".")
-
-
-def _without_none(kind: Any) -> Any:
-    """Return a type without None: `bool` for `bool | None`. Other types are returned unchanged."""
-    members = typing.get_args(kind)
-    if type(None) not in members:
-        return kind
-    (first, *_) = (member for member in members if member is not type(None))
-    return first
-
-
-def _choices(kind: Any) -> tuple[str, ...]:
-    """Return the values of a Literal or an optional Literal as texts; none for any other type."""
-    kind = _without_none(kind)
-    if typing.get_origin(kind) is not Literal:
-        return ()
-    return tuple(str(choice) for choice in typing.get_args(kind))
-
-
-def _format_facts(choices: Sequence[str], default: object) -> str:
-    """Return the choices and the default of an option for its help, such as `[post, pre; default: post]`.
-
-    An option without default is called required. The text is empty if there is nothing to say.
-    """
-    facts = []
-    if choices:
-        facts.append(", ".join(choices))
-    if default is MISSING:
-        facts.append("required")
-    elif default not in (None, (), ""):
-        facts.append(f"default: {_format_value(default)}")
-    if not facts:
-        return ""
-    return f"[{'; '.join(facts)}]"
-
-
-def _format_value(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, tuple):
-        return ",".join(str(item) for item in value)
-    return str(value)

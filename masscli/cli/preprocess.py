@@ -160,7 +160,7 @@ def _report(console: Console, config: PreprocessConfig, outcome: Outcome) -> Non
 
 def _warn_of_unused_filters(config: PreprocessConfig, manifest: Manifest) -> None:
     """Print warnings about filter options that cannot have an effect on this text."""
-    from masscli.cli.options import check_changed_options
+    from masscli.cli.unused_options import check_changed_options
 
     has_lines = bool(manifest.filter_stats)
     has_held_out = any(

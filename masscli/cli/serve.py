@@ -21,8 +21,8 @@ from typing import Annotated, Any
 import typer
 
 from masscli.cli.latest_run import latest_run
-from masscli.cli.options import check_changed_options
 from masscli.cli.search_options import GivenSearch
+from masscli.cli.unused_options import check_changed_options
 from masscli.core.config import UnusedOption
 from masscli.core.errors import MasscliError
 from masscli.core.memory import tune_heap

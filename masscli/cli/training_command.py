@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import ExitStack, closing
 
-from masscli.cli.options import warn_unused
+from masscli.cli.unused_options import warn_unused
 from masscli.core import distributed
 from masscli.core.listing import count_of
 from masscli.core.memory import tune_heap

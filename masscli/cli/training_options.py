@@ -17,14 +17,11 @@ import typer
 
 from masscli.cli.allowed_code import peek_option, peek_options
 from masscli.cli.messages import warn
-from masscli.cli.options import (
-    OptionGroup,
-    SectionOptions,
-    Values,
+from masscli.cli.options import OptionGroup, SectionOptions, Values, join_repeated
+from masscli.cli.typer_parameters import (
     completer,
     flag,
     flag_text,
-    join_repeated,
     parameter,
     section_parameters,
 )
