@@ -38,6 +38,7 @@ from masscli.objectives.shared.sequence_to_sequence import (
     sequence_pair_batch,
 )
 from masscli.training.evaluate_outputs import with_less_memory
+from masscli.training.validation_tasks import names_by_direction
 
 NEIGHBOR_DISTANCE = 2
 """How far from a target a visible source token may be to count as its neighbor (source_use_far)."""
@@ -173,8 +174,7 @@ class CrossUseTask:
     @property
     def names(self) -> tuple[str, str]:
         """Return the names of the metrics, one for each direction, such as `cross_use.en-de`."""
-        first, second = self.pair
-        return f"cross_use.{first}-{second}", f"cross_use.{second}-{first}"
+        return names_by_direction(self.mean, self.pair)
 
     @torch.no_grad()
     def measure(self, model: Transformer) -> dict[str, float]:

@@ -269,6 +269,12 @@ class Probe(Protocol):
         ...
 
 
+def names_by_direction(metric: str, pair: tuple[str, str]) -> tuple[str, str]:
+    """Return the names of a metric for both directions of a pair, such as `retrieval.en-de`."""
+    first, second = pair
+    return f"{metric}.{first}-{second}", f"{metric}.{second}-{first}"
+
+
 @dataclass(frozen=True)
 class RetrievalTask:
     """Measures how often a validation sentence finds its translation among all of the other language.
@@ -285,8 +291,7 @@ class RetrievalTask:
     @property
     def names(self) -> tuple[str, str]:
         """Return the names of the metrics, one for each direction, such as `retrieval.en-de`."""
-        source, target = self.pair
-        return f"retrieval.{source}-{target}", f"retrieval.{target}-{source}"
+        return names_by_direction(self.mean, self.pair)
 
     @torch.no_grad()
     def measure(self, model: Transformer) -> dict[str, float]:
