@@ -116,14 +116,9 @@ def test_files_of_answers(
     for name, content in contents.items():
         (tmp_path / name).write_text(json.dumps(content))
     DAMAGE[kind](tmp_path / which)
-    command = [
-        "score",
-        tmp_path / "predictions",
-        "--ref",
-        tmp_path / "references",
-        "--metric",
-        "squad",
-    ]
+    command = (
+        f"score {tmp_path}/predictions --ref {tmp_path}/references --metric squad"
+    ).split()
     assert which in error_of(capsys, *command, "--na-prob", tmp_path / "probabilities")
 
 
@@ -163,15 +158,9 @@ def test_pipes_are_not_read_twice(
 ) -> None:
     os.mkfifo(tmp_path / "pipe")
     flag, _, key = option.partition(" ")
-    args = [
-        "preprocess",
-        "--langs",
-        "en",
-        flag,
-        f"{key}{tmp_path / 'pipe'}",
-        "--destdir",
-        tmp_path / "out",
-    ]
+    args = (
+        f"preprocess --langs en {flag} {key}{tmp_path}/pipe --destdir {tmp_path}/out"
+    ).split()
     assert "is a pipe or a device, but text is read more than once" in error_of(
         capsys, *args
     )

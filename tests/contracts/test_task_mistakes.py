@@ -446,15 +446,10 @@ def test_another_kind_of_file(
         ("--conll", words): "is it a table? --tsv reads one with a header",
     }
     for (flag, path), hint in found.items():
-        command = [
-            "preprocess",
-            "--spm-model",
-            labeled / "data",
-            flag,
-            f"train={path}",
-            "--destdir",
-            tmp_path / "data",
-        ]
+        command = (
+            f"preprocess --spm-model {labeled}/data {flag} train={path} "
+            f"--destdir {tmp_path}/data"
+        ).split()
         _, err = run_command(capsys, *command, status=2)
         assert str(path) in err[-2] and hint in err[-1]
 
@@ -463,12 +458,7 @@ def test_the_label_is_not_offered_as_text_and_a_wrong_column_has_a_short_hint(
     labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = [
-        "finetune",
-        labeled / "data",
-        "--task",
-        "classify",
-        "--table",
-        "two",
+        *f"finetune {labeled}/data --task classify --table two".split(),
         *ENCODER,
         "--save-dir",
         tmp_path / "run",

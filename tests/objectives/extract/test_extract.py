@@ -193,12 +193,7 @@ def test_a_question_that_leaves_no_room_for_the_text_is_named(
     labeled: Path, tmp_path: Path
 ) -> None:
     command = [
-        "finetune",
-        labeled / "data",
-        "--task",
-        "extract",
-        "--save-dir",
-        tmp_path / "run",
+        *f"finetune {labeled}/data --task extract --save-dir {tmp_path}/run".split(),
         *ENCODER,
     ]
     message = "--max-length: 20 leaves a text no room beside --max-query (64) and four symbols"

@@ -106,12 +106,7 @@ def test_unknown_labels_and_columns_are_named(labeled: Path, tmp_path: Path) -> 
         )
     )
     command = [
-        "finetune",
-        tmp_path / "data",
-        "--task",
-        "classify",
-        "--save-dir",
-        tmp_path / "run",
+        *f"finetune {tmp_path}/data --task classify --save-dir {tmp_path}/run".split(),
         *ENCODER,
     ]
     train = labeled / "train.tsv"
@@ -149,14 +144,7 @@ def test_unknown_labels_and_columns_are_named(labeled: Path, tmp_path: Path) -> 
     # On top of an encoder a decoder is shown the words that it would predict.
     on_top = [*command[: -len(ENCODER)], *TINY, "--read", "decoder"]
     assert refused(*on_top, "--lm-weight", 0.5) == no_model
-    choose = [
-        "finetune",
-        labeled / "data",
-        "--task",
-        "choose",
-        "--save-dir",
-        tmp_path / "run",
-    ]
+    choose = f"finetune {labeled}/data --task choose --save-dir {tmp_path}/run".split()
     assert refused(*choose, *ENCODER, "--lm-weight", 0.5) == no_model
     assert refused(*command, "--table", "nowhere") == (
         f"{tmp_path / 'data'}: has no table 'nowhere'",
@@ -223,12 +211,7 @@ def test_columns_are_found_whatever_their_case(
         )
     )
     command = [
-        "finetune",
-        tmp_path / "two",
-        "--task",
-        "classify",
-        "--save-dir",
-        tmp_path / "run",
+        *f"finetune {tmp_path}/two --task classify --save-dir {tmp_path}/run".split(),
         *ENCODER,
     ]
     assert refused(*command) == (
@@ -238,14 +221,9 @@ def test_columns_are_found_whatever_their_case(
 
 
 def test_of_several_tables_one_must_be_chosen(labeled: Path, tmp_path: Path) -> None:
-    command = [
-        "finetune",
-        labeled / "data",
-        "--task",
-        "classify",
-        "--save-dir",
-        tmp_path / "run",
-    ]
+    command = (
+        f"finetune {labeled}/data --task classify --save-dir {tmp_path}/run"
+    ).split()
     assert refused(*command) == (
         "the data has several tables that fit",
         "choose one with --table; classify can read one, two, jsonl",

@@ -144,14 +144,10 @@ def test_the_columns_of_conllu_are_known(
     table = DataFolder.open(tmp_path / "conllu" / "data").table("conll", "train")
     found = refused(
         *[
-            "finetune",
-            tmp_path / "conllu" / "data",
-            "--task",
-            "tag",
-            "--save-dir",
-            tmp_path / "z",
-            "--labels",
-            "X,Y",
+            *(
+                f"finetune {tmp_path}/conllu/data --task tag --save-dir {tmp_path}/z "
+                "--labels X,Y"
+            ).split(),
             *ENCODER,
         ]
     )
@@ -271,12 +267,7 @@ def test_an_unknown_tag_is_named_with_its_line_and_is_wrong(
     )
     assert f"entity F1 = {found['x']['entity-f1']:.2f}" in capsys.readouterr().out
     command = [
-        "finetune",
-        tmp_path / "x" / "data",
-        "--task",
-        "tag",
-        "--save-dir",
-        tmp_path / "run",
+        *f"finetune {tmp_path}/x/data --task tag --save-dir {tmp_path}/run".split(),
         *ENCODER,
     ]
     assert refused(*command, "--labels", "O,B-Y")[0].endswith(

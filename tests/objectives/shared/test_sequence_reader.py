@@ -103,11 +103,7 @@ def test_texts_are_joined_as_in_the_run_of_the_initial_weights(
         tmp_path / "pre",
     ]
     tune = [
-        "finetune",
-        "--task",
-        "classify",
-        "--init-from",
-        tmp_path / "pre",
+        *f"finetune --task classify --init-from {tmp_path}/pre".split(),
         *REST,
         "--save-dir",
     ]

@@ -286,14 +286,7 @@ def test_the_batch_of_an_encoder_that_generates(
 def test_incompatible_options_are_refused(
     encoder: Path, labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    base = [
-        "finetune",
-        labeled / "data",
-        "--save-dir",
-        tmp_path / "run",
-        "--max-update",
-        "1",
-    ]
+    base = f"finetune {labeled}/data --save-dir {tmp_path}/run --max-update 1".split()
     command = [
         *base,
         *"--task summarize --table heads --init-from".split(),
@@ -380,14 +373,7 @@ def test_the_task_that_generates_is_named(
     )
     text = save(tmp_path / "text", ["ba be bi bo bu da de di\tba be"])
     way = [
-        "generate",
-        tmp_path / "run",
-        "-i",
-        text,
-        "--max-len-b",
-        "3",
-        "--format",
-        "jsonl",
+        *f"generate {tmp_path}/run -i {text} --max-len-b 3 --format jsonl".split(),
         *EXACT,
     ]
     _, err = run_command(capsys, *way, status=2)
@@ -474,12 +460,7 @@ def test_a_continued_run_keeps_its_initial_settings(
         Checkpoint.open(tmp_path / "run/checkpoints/last").recipe.init_from == encoder
     )
     base = [
-        "finetune",
-        labeled / "data",
-        "--save-dir",
-        tmp_path / "run",
-        "--max-update",
-        "3",
+        *f"finetune {labeled}/data --save-dir {tmp_path}/run --max-update 3".split(),
         *command[:-1],
     ]
     assert run_command(capsys, *base, tmp_path / "other", status=2)[1] == [
@@ -494,12 +475,7 @@ def test_a_continued_run_keeps_its_initial_settings(
     assert (kept.init_stacks, kept.init_new) == ("encoder", "mean")
     for flag, other in (("--init-stacks", "decoder"), ("--init-new", "random")):
         again = [
-            "finetune",
-            labeled / "data",
-            "--save-dir",
-            tmp_path / "stacks",
-            "--max-update",
-            "3",
+            *f"finetune {labeled}/data --save-dir {tmp_path}/stacks --max-update 3".split(),
             *command,
         ]
         assert run_command(capsys, *again, flag, other, status=2)[1][0].startswith(
