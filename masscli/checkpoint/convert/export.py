@@ -14,11 +14,8 @@ from masscli.checkpoint.convert.generation_settings import (
     GENERATION_CONFIG,
     write_continuation_settings,
 )
-from masscli.checkpoint.convert.model_config import (
-    choose_family,
-    position_offset,
-    write_config,
-)
+from masscli.checkpoint.convert.matching_family import choose_family
+from masscli.checkpoint.convert.model_config import position_offset, write_config
 from masscli.checkpoint.convert.task_head_export import (
     ConvertedHead,
     convert_task_head,

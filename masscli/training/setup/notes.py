@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from masscli.checkpoint.convert.model_config import find_export_obstacle
+from masscli.checkpoint.convert.matching_family import find_export_obstacle
 from masscli.core import distributed
 from masscli.core.listing import count_of
 from masscli.data.batches.framing import Framing
