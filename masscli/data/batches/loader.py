@@ -10,15 +10,21 @@ continued.
 
 from __future__ import annotations
 
+import io
+import multiprocessing
+import pickle
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from multiprocessing.queues import Queue
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
+from masscli.core.errors import MasscliError
 from masscli.core.rng import Purpose, example_generator, make_generator
 from masscli.data.batches.batch import Batch
 from masscli.data.batches.dataset import Collator, Dataset, Example
@@ -131,21 +137,24 @@ def load(
     """Yield, in the order of the plan, the micro-batches of process `rank` of `world`, prepared.
 
     Ends after the draw `last_draw`, or never if it is None. `workers` worker processes prepare batches in
-    advance; with 0 they are prepared in this process.
+    advance; with 0 they are prepared in this process. Raises MasscliError if workers cannot be started.
     """
-    # PyTorch refuses to prefetch where there are no workers.
-    prefetch_factor = 4 if workers else None
-    loader: DataLoader[PreparedBatch] = DataLoader(
-        _PreparedBatches(batch_builders),
+    prepared = _PreparedBatches(batch_builders)
+    own = _OwnBatches(planned_batches, rank, world, last_draw)
+    if not workers:
+        return (prepared[planned] for planned in own)
+    _check_queues(workers)
+    loader: DataLoader[bytes] = DataLoader(
+        _BatchesAsBytes(prepared),
         # Batches come ready-made, so PyTorch neither groups nor collates.
         batch_size=None,
-        sampler=_OwnBatches(planned_batches, rank, world, last_draw),
+        sampler=own,
         num_workers=workers,
-        prefetch_factor=prefetch_factor,
+        prefetch_factor=4,
         collate_fn=_unchanged,
         worker_init_fn=_ignore_signals,
     )
-    return iter(loader)
+    return map(_from_bytes, iter(loader))
 
 
 class _PreparedBatches(TorchDataset[PreparedBatch]):
@@ -187,9 +196,68 @@ class _OwnBatches:
                 yield planned
 
 
+class _BatchesAsBytes(TorchDataset[bytes]):
+    """The dataset of worker processes: it maps a plan to the bytes of its batch, or of an error.
+
+    Bytes are sent to the training loop through a pipe. PyTorch would put each tensor into shared memory and
+    send an open file; a worker for which there is not enough of either loses the batch, and the training loop
+    waits for it forever. Of an error, it would send no more than a text with its traceback.
+    """
+
+    def __init__(self, prepared: _PreparedBatches) -> None:
+        self.prepared = prepared
+
+    def __getitem__(self, planned: PlannedBatch) -> bytes:
+        result: PreparedBatch | Exception
+        try:
+            result = self.prepared[planned]
+        except (MasscliError, OSError) as error:
+            result = error
+        stream = io.BytesIO()
+        _BatchPickler(stream, pickle.HIGHEST_PROTOCOL).dump(result)
+        return stream.getvalue()
+
+
+class _BatchPickler(pickle.Pickler):
+    """Pickles tensors with their contents."""
+
+    def reducer_override(self, value: Any) -> Any:
+        """Return how a tensor is made from an array; everything else is pickled as usual."""
+        if isinstance(value, torch.Tensor):
+            return torch.from_numpy, (value.numpy(),)
+        return NotImplemented
+
+
+def _from_bytes(content: bytes) -> PreparedBatch:
+    """Return the batch that a worker has sent, or raise the error that it has sent instead."""
+    result: PreparedBatch | Exception = pickle.loads(content)
+    if isinstance(result, Exception):
+        raise result
+    return result
+
+
 def _unchanged(prepared: Any) -> Any:
     """Return a batch unchanged; this replaces PyTorch's own collate function."""
     return prepared
+
+
+def _check_queues(workers: int) -> None:
+    """Raise MasscliError if there is no room for the queues between this process and its workers.
+
+    PyTorch's loader makes as many, but an error in the middle of that also prints a traceback.
+    """
+    queues: list[Queue[object]] = []
+    try:
+        for _ in range(workers + 1):
+            queues.append(multiprocessing.Queue())
+    except OSError as error:
+        raise MasscliError(
+            f"--num-workers {workers}: cannot start processes that prepare batches ({error.strerror})",
+            "is /dev/shm full or read-only, or the limit of open files (ulimit -n) low? "
+            "--num-workers 0 needs no such process",
+        ) from None
+    for queue in queues:
+        queue.close()
 
 
 def _ignore_signals(worker: int) -> None:

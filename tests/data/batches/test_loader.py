@@ -1,0 +1,117 @@
+"""Batches that another process prepares are those that this one would prepare, and so are its errors."""
+
+import errno
+import multiprocessing
+from collections.abc import Iterator
+from itertools import islice
+from typing import NoReturn
+
+import numpy as np
+import pytest
+import torch
+
+from masscli.core.errors import MasscliError
+from masscli.data.batches.batch import Batch, Labels, Tokens
+from masscli.data.batches.loader import (
+    BatchBuilder,
+    PlannedBatch,
+    PreparedBatch,
+    load,
+)
+from masscli.data.batches.sampler import Numbers, Position
+
+
+class NumberedBatches(BatchBuilder):
+    """Makes batches of which each value follows from the numbers of their examples."""
+
+    def __init__(self) -> None:
+        pass
+
+    def __call__(self, numbers: Numbers, epoch: int) -> Batch:
+        ids = torch.from_numpy(numbers)
+        source = Tokens(
+            ids[:, None].expand(-1, 3),
+            ids + epoch,
+            cross_attention_mask=ids[:, None] > 4,
+        )
+        labels = {"x": Labels(ids.double() / 3, ids[:0])}
+        return Batch(source, None, labels, {"x": 0.5}, ids)
+
+
+class Failing(NumberedBatches):
+    """Raises an error in the place of each batch."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def __call__(self, numbers: Numbers, epoch: int) -> NoReturn:
+        raise self.error
+
+
+def plans() -> Iterator[PlannedBatch]:
+    for draw in range(5):
+        numbers = np.arange(draw, draw + 4)
+        yield PlannedBatch(draw, 0, "s", draw, numbers, Position())
+
+
+def loaded(builder: BatchBuilder, workers: int) -> Iterator[PreparedBatch]:
+    return load({"s": builder}, plans(), rank=0, world=1, last_draw=4, workers=workers)
+
+
+def test_batches_of_a_worker_need_no_shared_memory_and_no_open_files() -> None:
+    """Where either is used up, PyTorch's worker loses a batch, and a run that waits for it never ends."""
+    batches = list(loaded(NumberedBatches(), 1))
+    assert len(batches) == 5
+    for theirs, ours in zip(batches, loaded(NumberedBatches(), 0), strict=True):
+        for tensor, wanted in (
+            (theirs.batch.source.ids, ours.batch.source.ids),
+            (theirs.batch.source.lengths, ours.batch.source.lengths),
+            (
+                theirs.batch.source.cross_attention_mask,
+                ours.batch.source.cross_attention_mask,
+            ),
+            (theirs.batch.labels["x"].ids, ours.batch.labels["x"].ids),
+            (theirs.batch.labels["x"].positions, ours.batch.labels["x"].positions),
+            (theirs.batch.example_numbers, ours.batch.example_numbers),
+        ):
+            assert tensor is not None and wanted is not None
+            assert tensor.dtype == wanted.dtype
+            assert torch.equal(tensor, wanted)
+            assert not tensor.is_shared()
+        assert theirs.batch.counts == {"x": 0.5}
+        assert theirs.planned.epoch == ours.planned.epoch
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_error_of_a_worker_keeps_its_hint_and_number(workers: int) -> None:
+    """PyTorch hands on a text with a traceback alone."""
+    mistake = MasscliError("data/train.bin: is gone", "make it again")
+    with pytest.raises(MasscliError) as caught:
+        next(loaded(Failing(mistake), workers))
+    assert caught.value.message == "data/train.bin: is gone"
+    assert caught.value.hint == "make it again"
+    failure = OSError(errno.EIO, "Input/output error", "data/train.bin")
+    with pytest.raises(OSError, match="Input/output error") as read:
+        next(loaded(Failing(failure), workers))
+    assert (read.value.errno, read.value.filename) == (errno.EIO, "data/train.bin")
+    with pytest.raises(ValueError, match="a bug"):
+        next(loaded(Failing(ValueError("a bug")), workers))
+
+
+def test_no_room_for_queues_between_processes_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As in a container whose /dev/shm is full."""
+
+    def no_room() -> NoReturn:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(multiprocessing, "Queue", no_room)
+    with pytest.raises(MasscliError) as caught:
+        loaded(NumberedBatches(), 2)
+    assert caught.value.message == (
+        "--num-workers 2: cannot start processes that prepare batches (No space left on device)"
+    )
+    assert list(islice(loaded(NumberedBatches(), 0), 1)), (
+        "without workers, none is needed"
+    )
