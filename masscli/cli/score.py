@@ -60,6 +60,7 @@ from masscli.cli.score_inputs import read_hypotheses, read_references
 from masscli.cli.score_runs import MeasureConfig, score_runs
 from masscli.cli.score_squad import score_squad
 from masscli.cli.text_inputs import warn_of_examples
+from masscli.core.config import split_at_commas
 from masscli.core.errors import MasscliError
 from masscli.core.listing import count_of
 from masscli.metrics import METRIC_FAMILIES, build_metrics, compare, score, score_lines
@@ -221,7 +222,7 @@ def _read_texts(
         if given.exists():
             paths.append(given)
         else:
-            paths += [Path(name) for name in str(given).split(",")]
+            paths += [Path(name) for name in split_at_commas(str(given))]
     references = read_references(paths, options)
     hypotheses = read_hypotheses(hyp, options, references)
     check_lengths(hypotheses, references)

@@ -216,6 +216,12 @@ def test_items_of_a_list_are_taken_as_they_are() -> None:
     assert from_dict(Inner, {"names": " a ,b,, c d"}).names == ("a", "b", "c d")
 
 
+def test_a_comma_after_a_backslash_is_part_of_an_item() -> None:
+    typed = r"en=a\,b.txt, de=c.txt,x\y"
+    expected = ("en=a,b.txt", "de=c.txt", r"x\y")
+    assert from_dict(Inner, {"names": typed}).names == expected
+
+
 def test_what_is_typed_on_a_command_line_means_what_a_file_says() -> None:
     typed = {
         "needed": "4",

@@ -20,7 +20,7 @@ from masscli.core.config.declare import (
     check,
     config,
 )
-from masscli.core.config.decode import from_dict, parse_value
+from masscli.core.config.decode import from_dict, parse_value, split_at_commas
 from masscli.core.config.document import OptionInfo, field_docs, iter_options, type_name
 from masscli.core.config.encode import to_dict
 from masscli.core.config.errors import ConfigError, Problem, join_key, suggest
@@ -66,6 +66,7 @@ __all__ = [
     "parse_value",
     "positive",
     "refuse_misleading",
+    "split_at_commas",
     "suggest",
     "to_dict",
     "to_toml",

@@ -7,6 +7,7 @@ prepends its own key, so that the user sees the whole dotted key.
 from __future__ import annotations
 
 import math
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -155,11 +156,20 @@ def _parse_tuple(kind: Any, value: object) -> tuple[object, ...]:
         # these characters.
         if kind in (int, float) and value[:1] + value[-1:] in ("()", "[]"):
             value = value[1:-1]
-        stripped = [item.strip() for item in value.split(",")]
+        stripped = [item.strip() for item in split_at_commas(value)]
         value = [item for item in stripped if item]
     if not isinstance(value, (list, tuple)):
         raise _mismatch("a list", value)
     return tuple(parse_value(kind, item) for item in value)
+
+
+def split_at_commas(text: str) -> list[str]:
+    r"""Return the parts of a text between commas.
+
+    A comma after a backslash belongs to its part, such as to the name of a file: `en=a\,b.txt`.
+    """
+    parts = re.split(r"(?<!\\),", text)
+    return [part.replace("\\,", ",") for part in parts]
 
 
 def _parse_choice(choices: tuple[Any, ...], value: object) -> object:

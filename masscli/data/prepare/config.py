@@ -46,7 +46,8 @@ class PreprocessConfig:
     """Prefix of aligned test files. Several prefixes, separated by commas, become test, test1, ..."""
     mono: tuple[str, ...] = ()
     """Monolingual text, as [SPLIT.]LANG=FILE. A blank line ends a document, and - as FILE is standard
-    input. SPLIT is train (default), valid or test. Repeatable."""
+    input. SPLIT is train (default), valid or test. Repeatable, or with commas between items; a comma in a
+    name is written as '\\,'."""
     tsv: tuple[str, ...] = ()
     """Labeled examples, as [TABLE.]SPLIT=FILE,...: tab-separated values with a header. Quotes are part
     of the text, and column names are case-insensitive. A FILE with the suffix .csv may be separated by

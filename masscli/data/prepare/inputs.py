@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from masscli.core.config import suggest
+from masscli.core.config import split_at_commas, suggest
 from masscli.core.errors import MasscliError
 from masscli.data.formats.registry import input_files
 from masscli.data.prepare.config import PreprocessConfig
@@ -225,7 +225,7 @@ def _find_prefixes(config: PreprocessConfig) -> list[_Prefix]:
         if not value:
             continue
         # Only held-out text may have several prefixes.
-        names = [str(value)] if split == "train" else str(value).split(",")
+        names = [str(value)] if split == "train" else split_at_commas(str(value))
         for number, name in enumerate(names):
             path = Path(name)
             # There would be nothing before the dot: `.`, `/`, or what follows the last comma of `valid,`.
@@ -464,7 +464,10 @@ def _no_file(option: str, path: Path) -> MasscliError:
             f"{option}: {path} is a pipe or a device, but text is read more than once",
             "write it to a file first; --mono en=- copies standard input",
         )
-    return MasscliError(f"{option}: there is no file {path}", missing_file_hint(path))
+    return MasscliError(
+        f"{option}: there is no file {path}",
+        _comma_hint(path) or missing_file_hint(path),
+    )
 
 
 def _missing_file(prefix: Path, language: str) -> MasscliError:
@@ -478,5 +481,17 @@ def _missing_file(prefix: Path, language: str) -> MasscliError:
         )
     return MasscliError(
         f"{path}: no such file (nor .gz, .xz, .zst)",
-        f"files are named PREFIX.LANG; {missing_file_hint(path)}",
+        _comma_hint(prefix)
+        or f"files are named PREFIX.LANG; {missing_file_hint(path)}",
     )
+
+
+def _comma_hint(path: Path) -> str | None:
+    """Return a hint if a path that does not exist may be one that was cut off at a comma, and None if not."""
+    if not path.parent.is_dir():
+        return None
+    for entry in sorted(path.parent.iterdir()):
+        if entry.name.startswith(f"{path.name},"):
+            escaped = entry.name.replace(",", "\\,")
+            return f"a comma begins another item; if {entry.name} is meant, write '{escaped}'"
+    return None

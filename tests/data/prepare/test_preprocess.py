@@ -914,6 +914,13 @@ def test_missing_files(text: Path) -> None:
         fails(config(text, mono=("en=nowhere/x",)))[0]
         == "--mono en=nowhere/x: there is no file nowhere/x"
     )
+    (text / "c,d.en").touch()
+    assert fails(config(text, mono=(f"en={text}/c",)))[1] == (
+        r"a comma begins another item; if c,d.en is meant, write 'c\,d.en'"
+    )
+    assert fails(config(text, validpref=Path(f"{text}/c,{text}/valid")))[1] == (
+        r"a comma begins another item; if c,d.en is meant, write 'c\,d.en'"
+    )
     assert fails(config(text, mono=(f"en={text}",))) == (
         f"--mono en={text}: {text} is a folder",
         "name the file of text in it",
