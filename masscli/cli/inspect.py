@@ -165,7 +165,7 @@ def _show_retrieval(path: Path, folder: Path | None, split: str) -> None:
     pairs = data.aligned_pairs(split)
     if not pairs:
         raise MasscliError(
-            f"{data.folder}: has no {split} pairs",
+            f"{data.folder}: has no pairs in its split {split}",
             "preprocess them with --validpref, or choose another --split",
         )
     model = checkpoint.model()

@@ -750,7 +750,7 @@ def test_a_split_of_the_data_the_run_was_trained_on(
     assert (code, out) == (
         2,
         [],
-    ) and "error: data-bin: has no tset text of en-de\n" in err
+    ) and "error: data-bin: has no text of en-de in its split tset\n" in err
 
 
 def test_lines_with_only_unknown_pieces_are_named(

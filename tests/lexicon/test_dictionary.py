@@ -325,7 +325,7 @@ def test_pairs_give_the_dictionary(
     for args, message in (
         (
             [str(data.folder), "--langs", "en,fr", "--from", "pairs"],
-            "has no train pairs en-fr",
+            "has no pairs en-fr in its split train",
         ),
         (
             [str(data.folder), "--langs", "en,de", "--vectors", "v"],

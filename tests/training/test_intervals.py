@@ -126,7 +126,10 @@ def test_options_that_need_a_validation_are_refused_without_examples(
         message = f"{flag}: no stream of the run has valid examples in {data}"
         assert error.value.message == message
     _, notes = build(recipe(data, tmp_path / "run", streams=PAIRS))
-    assert f"pairs is not validated: {data}: has no valid pairs en-de" in notes
+    assert (
+        f"pairs is not validated: {data}: has no pairs en-de in its split valid"
+        in notes
+    )
 
 
 def test_no_save_saves_nothing(toy: Path, tmp_path: Path) -> None:

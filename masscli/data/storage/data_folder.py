@@ -225,7 +225,7 @@ class DataFolder:
                     return first, second
                 return second, first
         raise MissingDataError(
-            f"{self.folder}: has no {split} pairs {source}-{target}",
+            f"{self.folder}: has no pairs {source}-{target} in its split {split}",
             self._inventory(split),
         )
 
@@ -255,7 +255,7 @@ class DataFolder:
         chosen = [entry for entry in entries if entry.monolingual] or entries
         if not chosen:
             raise MasscliError(
-                f"{self.folder}: has no {split} text of {pair_or_language}",
+                f"{self.folder}: has no text of {pair_or_language} in its split {split}",
                 self._inventory(split),
             )
         lines = []

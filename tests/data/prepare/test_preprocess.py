@@ -348,7 +348,10 @@ def test_monolingual_training_with_pairs_to_validate_on(text: Path) -> None:
     )
     with pytest.raises(MasscliError) as caught:
         data.pair("train", "en", "de")
-    assert caught.value.message == f"{text / 'data'}: has no train pairs en-de"
+    assert (
+        caught.value.message
+        == f"{text / 'data'}: has no pairs en-de in its split train"
+    )
     assert caught.value.hint == "its train split has en, de"
 
 

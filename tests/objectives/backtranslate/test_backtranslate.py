@@ -745,7 +745,7 @@ def test_offline_translations_are_learned_in_one_direction(
         "made": VALID,
     }
     assert notes[-1].startswith(
-        f"made is not validated: {other}: has no valid pairs de-en"
+        f"made is not validated: {other}: has no pairs de-en in its split valid"
     )
     list(trainer.run())
     # The folder may move, but not hold other text.
@@ -917,7 +917,9 @@ def test_inspect_reports_retrieval(
         for line in printed[:2]
     )
     assert masscli(["inspect", str(tmp_path), "--retrieval", "--split", "test"]) == 2
-    assert capsys.readouterr().err.startswith(f"error: {toy}: has no test pairs\n")
+    assert capsys.readouterr().err.startswith(
+        f"error: {toy}: has no pairs in its split test\n"
+    )
     # Without --retrieval its options have no effect.
     succeed(["inspect", str(toy), "--split", "test", "--data", "x"])
     err = capsys.readouterr().err.splitlines()
