@@ -20,6 +20,7 @@ from typing import Annotated, Any, cast
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
+from masscli.cli.allowed_code import peek_options
 from masscli.cli.messages import warn
 from masscli.cli.plain_values import PlainValues
 from masscli.core import distributed
@@ -128,7 +129,8 @@ class Command(HelpPage, PlainValues, TyperCommand):
         if ctx.resilient_parsing or distributed.rank > 0:
             given = []
         for parameter, count in Counter(given).items():
-            if count > 1 and _has_one_value(parameter):
+            is_replaced = count > 1 and _has_one_value(parameter)
+            if is_replaced and not _are_equal(_typed_values(parameter, args), count):
                 flag = max(parameter.opts, key=len)
                 warn(
                     f"{flag} is given {count} times, and only the last one counts:"
@@ -142,6 +144,25 @@ def _has_one_value(parameter: Any) -> bool:
     # A flag that only switches something on means the same however often it is given.
     is_switch = parameter.is_flag and not parameter.secondary_opts
     return not (parameter.multiple or is_switch)
+
+
+def _typed_values(parameter: Any, args: Sequence[str]) -> list[str]:
+    """Return what an unparsed command line gives to an option: its values, or the flags themselves.
+
+    A value that follows a short name without a blank, as in `-aten`, is left out.
+    """
+    typed: list[str] = []
+    for name in (*parameter.opts, *parameter.secondary_opts):
+        if parameter.is_flag:
+            typed += [name] * args.count(name)
+        else:
+            typed += peek_options(args, name)
+    return typed
+
+
+def _are_equal(values: Sequence[str], count: int) -> bool:
+    """Return whether all `count` values were found and are the same."""
+    return len(values) == count and len(set(values)) == 1
 
 
 def _typed(parameter: Any, value: object) -> object:

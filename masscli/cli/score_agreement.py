@@ -48,7 +48,8 @@ def _check_sentences(name: str, ours: Sentences, other: str, theirs: Sentences) 
         if len(our_words) != len(their_words):
             place = f"{name}:{our_words[0][0]}" if our_words else name
             raise MasscliError(
-                f"{place}: {len(our_words)} words in sentence {number}, but {len(their_words)} in {other}",
+                f"{place}: {count_of(len(our_words), 'word')} in sentence {number}, "
+                f"but {len(their_words)} in {other}",
                 "tags are compared word by word: predictions and references must be of the same sentences",
             )
     if len(ours) != len(theirs):

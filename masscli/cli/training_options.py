@@ -8,7 +8,6 @@ parsed or filled in here: that is the task of masscli/training/setup.
 from __future__ import annotations
 
 import inspect
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -291,11 +290,16 @@ def _load_objective(name: str, source: str) -> type:
 
 
 def _warn_of_replaced(assignments: Sequence[str]) -> None:
-    """Print a warning for each key that several assignments KEY=VALUE of --set give a value."""
-    keys = Counter(assignment.partition("=")[0] for assignment in assignments)
-    for key, count in keys.items():
-        if count > 1:
-            warn(f"--set {key} is given {count} times, and only the last one counts")
+    """Print a warning for each key to which several assignments KEY=VALUE of --set give different values."""
+    given: dict[str, list[str]] = {}
+    for assignment in assignments:
+        key, _, value = assignment.partition("=")
+        given.setdefault(key, []).append(value)
+    for key, values in given.items():
+        if len(set(values)) > 1:
+            warn(
+                f"--set {key} is given {len(values)} times, and only the last one counts: {values[-1]}"
+            )
 
 
 def _precision_parameters(precision: inspect.Parameter) -> Iterator[inspect.Parameter]:

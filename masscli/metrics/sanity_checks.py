@@ -197,9 +197,15 @@ def _check_characters(
     for description, ours, theirs in counts:
         # If both sides have them, they mostly match, and belong to the text.
         if ours and not theirs:
-            yield f"{name}: {ours} lines have {description}, but none of {reference_name} has"
+            yield f"{name}: {_lines_with(ours, description)}, but none of {reference_name} has"
         elif theirs and not ours:
-            yield f"{reference_name}: {theirs} lines have {description}, but none of {name} has"
+            yield f"{reference_name}: {_lines_with(theirs, description)}, but none of {name} has"
+
+
+def _lines_with(count: int, description: str) -> str:
+    """Return `1 line has ...` or `3 lines have ...`."""
+    verb = "has" if count == 1 else "have"
+    return f"{count_of(count, 'line')} {verb} {description}"
 
 
 def check_tokenization(

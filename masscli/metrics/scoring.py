@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from masscli.core.config import ConfigError, Problem, suggest
 from masscli.core.errors import MasscliError
+from masscli.core.listing import count_of
 from masscli.core.registry import Registry
 from masscli.metrics.config import ScoreConfig
 
@@ -220,7 +221,7 @@ def _check_lengths(
         for number, reference in enumerate(references, 1):
             if len(lines) != len(reference):
                 raise MasscliError(
-                    f"{name}: {len(lines)} lines, but reference {number} has {len(reference)}",
+                    f"{name}: {count_of(len(lines), 'line')}, but reference {number} has {len(reference)}",
                     "each line needs its reference",
                 )
         if not lines:

@@ -72,6 +72,16 @@ def test_a_value_that_a_later_one_replaces_is_named(
     ]
 
 
+def test_equal_values_are_no_contradiction(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    line = "--count 3 --count=3 --place a --place a --no-switch --no-switch"
+    assert parse(Command, line.split())["count"] == 3
+    assert capsys.readouterr().err == ""
+    parse(Command, ["--name", "--count", "--count=3", "--count", "4"])
+    assert "warning: --count is given 2 times" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [

@@ -465,7 +465,7 @@ def test_max_epoch_leaves_out_no_batch_of_the_last_epoch(
     position = trainer.state.positions["pairs"]
     assert position.epoch * batches + position.batch == updates * in_update
     (said,) = (note for note in notes if "--max-epoch" in note)
-    assert f"is some {updates} update" in said
+    assert f"is about {updates} update" in said
 
 
 def test_a_warm_up_longer_than_the_epochs_causes_a_warning(
@@ -489,7 +489,7 @@ def test_a_warm_up_longer_than_the_epochs_causes_a_warning(
         assert bool(messages) is told
         made = last_checkpoint(tmp_path / name).state.step
         assert not messages or any(
-            f"warning: --max-epoch 2 is some {n} updates, the warm-up takes 4000;"
+            f"warning: --max-epoch 2 is about {n} updates, the warm-up takes 4000;"
             in messages[0]
             for n in (made, made + 1)
         )

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masscli.core.errors import MasscliError
+from masscli.core.listing import count_of
 from masscli.text.corpus import iter_lines
 
 Links = tuple[tuple[int, int], ...]
@@ -64,7 +65,7 @@ def read_alignments(
             links.append(_parse(line, limits, f"{path}:{lines}"))
     if lines != pairs:
         raise MasscliError(
-            f"{path}: has {lines:,} lines for {pairs:,} pairs",
+            f"{path}: has {count_of(lines, 'line')} for {count_of(pairs, 'pair')}",
             "it must have a line for each pair of the data folder, as `masscli align` writes it",
         )
     return Alignments(links)

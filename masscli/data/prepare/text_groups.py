@@ -12,6 +12,7 @@ from itertools import combinations
 from pathlib import Path
 
 from masscli.core.errors import MasscliError
+from masscli.core.listing import count_of
 from masscli.data.prepare.inputs import RequestedFiles, RequestedInputs
 from masscli.text.corpus import FileScan
 
@@ -206,7 +207,7 @@ def _check_same_length(first: FileScan, second: FileScan) -> None:
         return
     shorter = min(first, second, key=lambda scan: scan.lines)
     raise MasscliError(
-        f"{first.path} has {first.lines} lines, {second.path} has {second.lines}:"
+        f"{first.path} has {count_of(first.lines, 'line')}, {second.path} has {second.lines}:"
         " the sides of a pair must be aligned",
         f"{shorter.path} ends at line {shorter.lines}; lines end at \\n only",
     )

@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import groupby
 
 from masscli.core.errors import MasscliError
+from masscli.core.listing import count_of
 from masscli.data.batches.batch import Batch
 from masscli.data.batches.dataset import Dataset
 from masscli.data.storage.data_folder import DataFolder
@@ -125,7 +126,8 @@ class Extract(PredictiveObjective):
         lost = dataset.num_lost_answers if dataset.labeled else 0
         if lost:
             warnings.append(
-                f"{lost} answers lie in no window as a whole (--max-length, --doc-stride) and are not learned"
+                f"not learned: {count_of(lost, 'answer')} in no window as a whole "
+                "(--max-length, --doc-stride)"
             )
         if len(dataset) != num_questions:
             warnings.append(

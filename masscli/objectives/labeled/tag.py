@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from masscli.core.errors import MasscliError
+from masscli.core.listing import count_of
 from masscli.data.batches.batch import Batch, Ids
 from masscli.data.batches.dataset import Dataset
 from masscli.data.formats.conll import CONLLU_FORM, CONLLU_UPOS, is_conllu
@@ -141,11 +142,11 @@ class Tag(PredictiveObjective):
         if truncated:
             max_length = self.options.max_length
             warnings.append(
-                f"{truncated} words beyond {max_length} tokens (--max-length) are not read"
+                f"not read: {count_of(truncated, 'word')} beyond {max_length} tokens (--max-length)"
             )
         if empty:
             warnings.append(
-                f"{empty} words have no token in the vocabulary and are not read"
+                f"not read: {count_of(empty, 'word')} without a token in the vocabulary"
             )
         if dataset.label_ids is not None:
             label_ids = np.concatenate(dataset.label_ids)

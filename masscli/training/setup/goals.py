@@ -65,13 +65,13 @@ def _check_warm_start(recipe: Recipe, streams: Mapping[str, StreamConfig]) -> No
     last_update = recipe.train.max_update
     if last_update is not None and 0 < last_update <= updates:
         raise MasscliError(
-            f"--max-update {last_update}: the model learns nothing in the first {updates} updates",
+            f"--max-update {last_update}: the model learns nothing before update {updates + 1}",
             "raise it",
         )
     # ELECTRA copies the weights of its generator after these updates.
     if updates and recipe.init_from:
         raise MasscliError(
-            f"--init-from {recipe.init_from}: its weights would be replaced after {updates} updates",
+            f"--init-from {recipe.init_from}: its weights would be replaced at update {updates}",
             "leave it out, or choose another --variant",
         )
 

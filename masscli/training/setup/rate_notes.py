@@ -97,7 +97,7 @@ def _note_epochs(recipe: Recipe, updates: int) -> list[str]:
     """
     optim = recipe.optim
     warmup = optim.warmup_updates or 0
-    epochs = f"warning: --max-epoch {recipe.train.max_epoch} is some {count_of(updates, 'update')}"
+    epochs = f"warning: --max-epoch {recipe.train.max_epoch} is about {count_of(updates, 'update')}"
     if warmup > updates // 4:
         return [f"{epochs}, the warm-up takes {warmup}; set it with --warmup-updates"]
     planned = recipe.train.max_update

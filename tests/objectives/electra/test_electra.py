@@ -452,7 +452,7 @@ def test_a_run_whose_model_would_not_be_trained_is_refused(
 
     with pytest.raises(
         MasscliError,
-        match=r"^--max-update 4: the model learns nothing in the first 4 updates$",
+        match=r"^--max-update 4: the model learns nothing before update 5$",
     ):
         composed(4)
     assert composed(5).train.max_update == 5
@@ -471,7 +471,7 @@ def test_a_run_whose_model_would_not_be_trained_is_refused(
     )
     with pytest.raises(MasscliError) as error:
         composed(5, init_from=str(tmp_path))
-    message = f"--init-from {tmp_path}: its weights would be replaced after 4 updates"
+    message = f"--init-from {tmp_path}: its weights would be replaced at update 4"
     assert (error.value.message, error.value.hint) == (
         message,
         "leave it out, or choose another --variant",
