@@ -213,7 +213,7 @@ class Trainer:
             yield from self._make_update(batches, progress, averager, shortage)
             # What would be due between two uses of a draw is due after the last one.
             if self._between_draws():
-                yield from self._do_what_is_due(progress)
+                yield from self._after_draw(progress)
                 if progress.interrupted:
                     return
 
@@ -258,8 +258,8 @@ class Trainer:
         if lacks_cores is not None:
             yield Warned(self.state.step, lacks_cores)
 
-    def _do_what_is_due(self, progress: Progress) -> Iterator[Event]:
-        """Validate and save after an update, as intervals and signals demand.
+    def _after_draw(self, progress: Progress) -> Iterator[Event]:
+        """Validate and save after the last update of a draw, as intervals and signals demand.
 
         If a signal ends the run, it is stored in `progress`.
         """
