@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from masscli.core import distributed
+from masscli.core.appended_files import acquire_lock
+from masscli.core.atomic_files import making_folder, write_atomic
 from masscli.core.config import Problem, to_dict, to_toml
 from masscli.core.errors import MasscliError, cannot_be_written, note_failed_save
-from masscli.core.files import acquire_lock, making_folder, write_atomic
 from masscli.models.config import ModelConfig
 from masscli.models.presets import presets
 from masscli.reporting.event_sinks import EventRecorder

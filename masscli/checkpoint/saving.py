@@ -28,19 +28,19 @@ from masscli.checkpoint.state_file import (
     write_state_file,
 )
 from masscli.checkpoint.tensor_file import save_tensors
+from masscli.core.atomic_files import (
+    fsync_path,
+    new_folder,
+    remove_leftovers,
+    update_link,
+    write_synced,
+)
 from masscli.core.config import (
     to_dict,
     to_toml,
 )
 from masscli.core.errors import MasscliError, cannot_be_written
-from masscli.core.files import (
-    fsync_path,
-    new_folder,
-    remove_leftovers,
-    sha256_of,
-    update_link,
-    write_synced,
-)
+from masscli.core.files import sha256_of
 from masscli.text.tokenizer import Tokenizer
 from masscli.training.recipe import Recipe
 

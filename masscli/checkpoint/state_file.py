@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from masscli.core.atomic_files import write_atomic
 from masscli.core.config import config, from_dict
 from masscli.core.errors import MasscliError
-from masscli.core.files import read_regular, write_atomic
+from masscli.core.files import read_regular
 from masscli.core.json_text import parse_json
 from masscli.core.sealed_json import SealError, seal, unseal
 

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from masscli.core.files import set_default_mode
+from masscli.core.atomic_files import set_default_mode
 
 
 def save_tensors(

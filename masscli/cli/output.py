@@ -9,8 +9,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from masscli.core.atomic_files import naming_full_file, open_atomic
 from masscli.core.errors import MasscliError
-from masscli.core.files import naming_full_file, open_atomic, real_path
+from masscli.core.files import real_path
 
 
 def check_output(path: Path) -> None:

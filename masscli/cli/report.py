@@ -33,8 +33,9 @@ import typer
 
 from masscli.cli.messages import warn
 from masscli.cli.output import check_distinct, check_inputs_stay, check_is_file
+from masscli.core.atomic_files import write_atomic
 from masscli.core.errors import MasscliError
-from masscli.core.files import given_again, write_atomic
+from masscli.core.files import given_again
 from masscli.reporting.score_log import (
     LoggedScore,
     append_scores,

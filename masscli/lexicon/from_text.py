@@ -24,8 +24,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from masscli.core.atomic_files import write_atomic
 from masscli.core.errors import MasscliError
-from masscli.core.files import write_atomic
 from masscli.data.batches.batch import Ids
 from masscli.data.storage.data_folder import DataFolder
 from masscli.lexicon.alignment import align_vectors, refine_pairs, usage_similarity

@@ -12,9 +12,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from masscli.core.atomic_files import naming_full_file, write_atomic
 from masscli.core.config import to_dict
 from masscli.core.errors import MasscliError, cannot_be_written
-from masscli.core.files import naming_full_file, write_atomic
 from masscli.core.json_text import parse_json
 from masscli.text.corpus import read_regular_text
 from masscli.training.events import EVENT_SINKS, Event, Sink

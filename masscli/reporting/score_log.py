@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from masscli.core.appended_files import append_json_lines
 from masscli.core.errors import MasscliError
-from masscli.core.files import append_json_lines
 from masscli.core.json_text import parse_json
 from masscli.text.corpus import iter_lines
 from masscli.text.single_line import json_line

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from masscli.core.atomic_files import open_atomic
 from masscli.core.errors import MasscliError
-from masscli.core.files import open_atomic
 from masscli.metrics.perplexity import metric_text
 from masscli.reporting.score_log import PairedTest, Summary, Tags
 from masscli.text.single_line import one_line

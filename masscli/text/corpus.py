@@ -22,12 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masscli.core.errors import MasscliError, cannot_be_read
-from masscli.core.files import (
-    FileState,
-    broken_link_hint,
-    read_regular,
-    sha256_of,
-)
+from masscli.core.files import FileState, broken_link_hint, read_regular, sha256_of
 from masscli.core.listing import list_some
 from masscli.text.compressed import open_xz, open_zstd
 

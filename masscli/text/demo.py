@@ -12,8 +12,9 @@ import tomllib
 from importlib.resources import files
 from pathlib import Path
 
+from masscli.core.atomic_files import making_folder, write_atomic
 from masscli.core.errors import MasscliError, cannot_be_written
-from masscli.core.files import making_folder, read_regular, write_atomic
+from masscli.core.files import read_regular
 
 LANGUAGES = ("en", "fr", "de", "ro")
 SIZES = {"train": 100, "valid": 100, "test": 200}

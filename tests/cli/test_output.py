@@ -9,7 +9,7 @@ import pytest
 
 from masscli.__main__ import run as masscli
 from masscli.cli.output import writer
-from masscli.core.files import open_atomic
+from masscli.core.atomic_files import open_atomic
 
 SUBSET = ["generate", "run", "--gen-subset", "test"]
 FILTER = ["filter", "web.en", "web.de", "-s", "en", "-t", "de"]

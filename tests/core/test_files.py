@@ -11,16 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from masscli.core.appended_files import acquire_lock, append_json_lines
+from masscli.core.atomic_files import new_folder, open_atomic, update_link, write_atomic
 from masscli.core.errors import MasscliError
-from masscli.core.files import (
-    acquire_lock,
-    append_json_lines,
-    new_folder,
-    open_atomic,
-    sha256_of,
-    update_link,
-    write_atomic,
-)
+from masscli.core.files import sha256_of
 
 
 def test_a_file_appears_when_it_is_complete(tmp_path: Path) -> None:
@@ -46,10 +40,11 @@ def test_a_file_on_a_full_disk_is_named(tmp_path: Path) -> None:
     """Python names no file that is open, so that a user with a full disk would not know which one."""
     program = (
         "import resource, sys, pathlib\n"
-        "from masscli.core import files\n"
+        "from masscli.core import appended_files, atomic_files\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (3, 3))\n"
         "path = pathlib.Path(sys.argv[1])\n"
-        "for write in (files.write_synced, files.write_atomic, files.append_json_lines):\n"
+        "for write in (atomic_files.write_synced, atomic_files.write_atomic,\n"
+        "              appended_files.append_json_lines):\n"
         "    try: write(path, b'12345')\n"
         "    except OSError as error: print(error.filename == str(path), error.strerror)\n"
     )
@@ -61,7 +56,7 @@ def test_a_file_on_a_full_disk_is_named(tmp_path: Path) -> None:
 def test_a_new_log_on_a_full_disk_is_removed(tmp_path: Path) -> None:
     program = (
         "import pathlib, resource, sys\n"
-        "from masscli.core.files import append_json_lines\n"
+        "from masscli.core.appended_files import append_json_lines\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (3, 3))\n"
         "try: append_json_lines(pathlib.Path(sys.argv[1]), b'12345')\n"
         "except OSError as error: print(error.strerror)\n"
@@ -240,7 +235,7 @@ def test_any_name_that_a_disk_takes(name: str, tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from masscli.core.files import new_folder, open_atomic
+from masscli.core.atomic_files import new_folder, open_atomic
 with open_atomic(Path("file")) as file, new_folder(Path("folder")) as folder:
     file.write(b"half")
     file.flush()
@@ -261,7 +256,8 @@ def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path: Path) -> No
 MANY = """
 import sys
 from pathlib import Path
-from masscli.core.files import append_json_lines, write_atomic
+from masscli.core.appended_files import append_json_lines
+from masscli.core.atomic_files import write_atomic
 letter = sys.argv[1].encode()
 for _ in range(40):
     write_atomic(Path("file"), letter * 100_000)

@@ -18,7 +18,7 @@ from random import Random
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["TZ"] = "UTC"
 
-from masscli.core.files import append_json_lines
+from masscli.core.appended_files import append_json_lines
 from tests.fuzz import forks
 from tests.fuzz.branches import SLOWER, Recorder
 from tests.fuzz.forks import (

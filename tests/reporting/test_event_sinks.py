@@ -17,8 +17,8 @@ from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.checkpoint.run_state import RunState
 from masscli.checkpoint.saving import save_checkpoint
 from masscli.cli import training_events
+from masscli.core.appended_files import acquire_lock
 from masscli.core.errors import MasscliError
-from masscli.core.files import acquire_lock
 from masscli.reporting import event_sinks
 from masscli.training.events import EVENT_SINKS, Evaluated, Event
 from masscli.training.recipe import Recipe

@@ -25,8 +25,9 @@ from masscli.checkpoint.convert.ctranslate2_export import (
 from masscli.checkpoint.convert.one_direction import fold_direction
 from masscli.checkpoint.convert.token_names import token_names
 from masscli.checkpoint.state_file import STATE_FILE
+from masscli.core.atomic_files import new_folder, write_synced
 from masscli.core.errors import MasscliError, cannot_be_written
-from masscli.core.files import new_folder, read_regular, sha256_of, write_synced
+from masscli.core.files import read_regular, sha256_of
 from masscli.core.json_text import parse_json
 
 CONVERSION = "conversion.json"

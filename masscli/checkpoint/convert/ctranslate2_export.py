@@ -28,8 +28,8 @@ from masscli.checkpoint.convert.one_direction import (
 )
 from masscli.checkpoint.convert.token_names import token_names
 from masscli.checkpoint.saving import require_empty_folder
+from masscli.core.atomic_files import fsync_path, new_folder, write_synced
 from masscli.core.errors import MasscliError, cannot_be_written
-from masscli.core.files import fsync_path, new_folder, write_synced
 from masscli.generation.shortlist_file import read_shortlist
 from masscli.models.config import ModelConfig
 from masscli.text.vocabulary import Vocabulary

@@ -19,8 +19,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from masscli.checkpoint.tensor_file import save_tensors
+from masscli.core.atomic_files import fsync_path, new_folder, write_synced
 from masscli.core.errors import MasscliError, cannot_be_written
-from masscli.core.files import broken_link_hint, fsync_path, new_folder, write_synced
+from masscli.core.files import broken_link_hint
 from masscli.core.json_text import parse_json
 from masscli.core.listing import list_some
 from masscli.text.corpus import read_regular_text

@@ -14,9 +14,9 @@ from masscli.checkpoint.convert.attribution import notice_file
 from masscli.checkpoint.convert.folder import CONFIG, WEIGHTS
 from masscli.checkpoint.saving import require_empty_folder
 from masscli.checkpoint.tensor_file import save_tensors
+from masscli.core.atomic_files import fsync_path, new_folder, write_synced
 from masscli.core.config import to_dict
 from masscli.core.errors import cannot_be_written
-from masscli.core.files import fsync_path, new_folder, write_synced
 from masscli.version import __version__
 
 

@@ -6,7 +6,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from masscli.core.files import naming_full_file
+from masscli.core.atomic_files import naming_full_file
 from masscli.core.listing import count_of
 from masscli.data.formats.registry import guess_format, read_as_text
 from masscli.data.prepare.chunks import text_bytes

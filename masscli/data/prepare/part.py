@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 
 from masscli.core import files
+from masscli.core.atomic_files import write_atomic
 from masscli.core.errors import MasscliError
 from masscli.core.folder_kinds import PART_FILE
 from masscli.data.prepare.chunks import bytes_in_chunks, count_chunks
@@ -61,7 +62,7 @@ def encode_part(settings: PreprocessConfig, progress: ProgressReporter) -> PartI
         _remove_other_packs(folder, label, settings.overwrite)
         prepare_encoding(run)
         vocab = Tokenizer.load(run.folder).vocab
-        files.write_atomic(folder / LABEL_FILE, label.encode())
+        write_atomic(folder / LABEL_FILE, label.encode())
         info = PartInfo(
             key=run.key,
             part=part,

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from masscli.core import files
+from masscli.core.atomic_files import open_atomic, write_atomic
 from masscli.core.config import ConfigError, config, from_dict, to_dict
 from masscli.core.errors import MasscliError
 from masscli.core.folder_kinds import PART_FILE
@@ -71,7 +71,7 @@ class PartInfo:
     def write(self, folder: Path) -> None:
         """Write the description, with its checksum, to `part.json` in a folder, atomically."""
         text = json.dumps(seal(to_dict(self)), ensure_ascii=False)
-        files.write_atomic(folder / PART_FILE, text.encode())
+        write_atomic(folder / PART_FILE, text.encode())
 
 
 @config
@@ -118,7 +118,7 @@ def write_pack(
         for column, rows in enumerate(chunk.columns.values()):
             arrays[f"{number}/{column}/values"] = rows.values
             arrays[f"{number}/{column}/lengths"] = rows.lengths
-    with files.open_atomic(path) as file:
+    with open_atomic(path) as file:
         # A pickled object in a file could execute code when it is read.
         np.savez(file, allow_pickle=False, **arrays)
 

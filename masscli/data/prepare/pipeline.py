@@ -22,8 +22,9 @@ from pathlib import Path
 
 import sentencepiece
 
+from masscli.core.atomic_files import flush_to_disk
 from masscli.core.errors import MasscliError
-from masscli.core.files import flush_to_disk, require_unchanged
+from masscli.core.files import require_unchanged
 from masscli.data.prepare.chunks import bytes_in_chunks, cut_chunks, text_bytes
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.prepare.drop_reasons import OPTION_OF_REASON

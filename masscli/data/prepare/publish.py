@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from masscli.core.appended_files import acquire_lock
+from masscli.core.atomic_files import fsync_path, making_folder
 from masscli.core.errors import MasscliError
-from masscli.core.files import acquire_lock, fsync_path, making_folder
 from masscli.core.folder_kinds import require_kind
 from masscli.data.prepare.resume_state import RESUME_FILE
 from masscli.data.storage.data_folder import DataFolder

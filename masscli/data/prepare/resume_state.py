@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from masscli.core import files
+from masscli.core.atomic_files import write_atomic
 from masscli.core.config import config, from_dict, to_dict
 from masscli.core.errors import MasscliError
 from masscli.core.json_text import parse_json
@@ -59,9 +60,7 @@ class ResumeState:
 
     def write(self, folder: Path) -> None:
         """Write the state into a folder, atomically; all files it refers to must be on disk already."""
-        files.write_atomic(
-            folder / RESUME_FILE, json.dumps(seal(to_dict(self))).encode()
-        )
+        write_atomic(folder / RESUME_FILE, json.dumps(seal(to_dict(self))).encode())
 
 
 def add_stats(total: FilterStats | None, new: FilterStats) -> FilterStats:

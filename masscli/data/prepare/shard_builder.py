@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from masscli.core.files import flush_to_disk, open_for_appending
+from masscli.core.appended_files import open_for_appending
+from masscli.core.atomic_files import flush_to_disk
 from masscli.data.prepare.encoding import EncodedChunk
 from masscli.data.prepare.resume_state import ResumeState, add_stats
 from masscli.data.prepare.text_groups import TextGroup

@@ -8,8 +8,9 @@ from typing import BinaryIO
 
 import numpy as np
 
+from masscli.core.appended_files import open_for_appending
+from masscli.core.atomic_files import flush_to_disk
 from masscli.core.config import config
-from masscli.core.files import flush_to_disk, open_for_appending
 from masscli.data.storage.columns import RowBlock
 from masscli.data.storage.shards import FORMAT, HEADER, MAGIC
 

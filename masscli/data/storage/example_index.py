@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from masscli.core.atomic_files import open_atomic
 from masscli.core.errors import MasscliError
-from masscli.core.files import open_atomic
 from masscli.data.storage.stamps import cache_folder
 
 FOOTER = struct.Struct("<8sQ")

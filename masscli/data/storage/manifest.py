@@ -12,6 +12,7 @@ import json
 from pathlib import Path
 
 from masscli.core import files
+from masscli.core.atomic_files import write_atomic
 from masscli.core.config import ConfigError, config, from_dict, to_dict
 from masscli.core.errors import MasscliError
 from masscli.core.folder_kinds import PART_FILE, PART_HINT
@@ -277,7 +278,7 @@ class Manifest:
         """Write the manifest, with its checksum, to `manifest.json` in a folder, atomically."""
         # People also read it, so each value has a line, and file names are not escaped.
         text = json.dumps(seal(to_dict(self)), indent=1, ensure_ascii=False) + "\n"
-        files.write_atomic(folder / MANIFEST_FILE, text.encode())
+        write_atomic(folder / MANIFEST_FILE, text.encode())
 
     def splits(self) -> tuple[str, ...]:
         """Return the names of the splits in the folder, such as train, valid, valid1, test."""

@@ -14,9 +14,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from masscli.core.atomic_files import write_atomic
 from masscli.core.config import from_dict
 from masscli.core.errors import MasscliError
-from masscli.core.files import read_regular, write_atomic
+from masscli.core.files import read_regular
 from masscli.core.json_text import parse_json
 
 STAMPS_FILE = ".verified.json"
