@@ -19,6 +19,7 @@ from masscli.text.vocabulary import IdRanges, Vocabulary
 
 FORMAT = 1
 TOKENIZER_FILE = "tokenizer.json"
+MODEL_FILE = "vocab.model"
 SPARE_IDS = 8
 """Number of ids reserved for objectives that need an additional symbol."""
 SPECIAL_PIECES = {

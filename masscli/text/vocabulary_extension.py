@@ -28,7 +28,8 @@ from masscli.text.numbered_sentencepiece import NumberedSentencePieceModel
 from masscli.text.piece_spelling import PieceSpelling, PieceSplitter
 from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.sentencepiece_model import SentencePieceModel
-from masscli.text.tokenizer import Tokenizer, check_preprocessing, find_tokenizer_folder
+from masscli.text.stored_vocabulary import check_preprocessing, find_tokenizer_folder
+from masscli.text.tokenizer import Tokenizer
 from masscli.text.tokenizer_card import (
     SPECIAL_PIECES,
     TokenizerCard,

@@ -32,7 +32,7 @@ from masscli.objectives.labeled.options import (
     RegressOptions,
 )
 from masscli.objectives.shared.table_options import TableOptions
-from masscli.text.tokenizer import find_model_file
+from masscli.text.stored_vocabulary import find_model_file
 from masscli.training.config import CheckpointConfig
 from masscli.training.kept_checkpoints import KeptCheckpoints
 from masscli.training.recipe import Recipe, StreamConfig

@@ -34,7 +34,8 @@ from masscli.core.files import read_named
 from masscli.data.batches.framing import Framing
 from masscli.models.config import ModelConfig
 from masscli.text.preprocessing import TextPreprocessing
-from masscli.text.tokenizer import Tokenizer, find_model_file, find_tokenizer_folder
+from masscli.text.stored_vocabulary import find_model_file, find_tokenizer_folder
+from masscli.text.tokenizer import Tokenizer
 from masscli.text.vocabulary import IdRanges
 
 BEFORE, AFTER = "source_tokens_before", "source_tokens_after"

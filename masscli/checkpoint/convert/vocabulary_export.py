@@ -42,8 +42,8 @@ from masscli.text.model_kinds import (
 )
 from masscli.text.packed_vocabulary import PackedVocabulary, unpack
 from masscli.text.sentencepiece_model import SentencePieceModel
-from masscli.text.tokenizer import MODEL_FILE, Tokenizer
-from masscli.text.tokenizer_card import TOKENIZER_FILE
+from masscli.text.tokenizer import Tokenizer
+from masscli.text.tokenizer_card import MODEL_FILE, TOKENIZER_FILE
 
 Files = dict[str, bytes]
 _SPACES = ("\t", "\u00a0", "\u3000", SENTENCEPIECE_SPACE)

@@ -16,7 +16,7 @@ from masscli.data.prepare.text_groups import TextGroup
 from masscli.data.storage.manifest import FORMAT
 from masscli.text import bpe_codes
 from masscli.text.corpus import FileScan
-from masscli.text.tokenizer import find_model_file
+from masscli.text.stored_vocabulary import find_model_file
 from masscli.text.tokenizer_card import read_card
 
 INPUT_OPTIONS = frozenset(

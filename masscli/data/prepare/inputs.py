@@ -12,7 +12,7 @@ from masscli.core.errors import MasscliError
 from masscli.data.formats.registry import input_files
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.text.corpus import SUFFIXES, is_compressed, missing_file_hint
-from masscli.text.tokenizer import stored_languages
+from masscli.text.stored_vocabulary import stored_languages
 from masscli.text.vocabulary_extension import load_to_extend
 
 STDIN = Path("-")

@@ -16,8 +16,8 @@ from masscli.data.prepare.publish import is_up_to_date, locked, publish, remove_
 from masscli.data.prepare.resume_state import ResumeState
 from masscli.data.prepare.shard_builder import ShardBuilder
 from masscli.data.storage.manifest import PARTIAL_FOLDER, Manifest
-from masscli.text.tokenizer import MODEL_FILE, Tokenizer
-from masscli.text.tokenizer_card import TOKENIZER_FILE
+from masscli.text.tokenizer import Tokenizer
+from masscli.text.tokenizer_card import MODEL_FILE, TOKENIZER_FILE
 from masscli.text.vocabulary import Vocabulary
 
 _VOCABULARY_HINT = f"copy {MODEL_FILE} and {TOKENIZER_FILE} from another part"

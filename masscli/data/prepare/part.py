@@ -34,8 +34,8 @@ from masscli.data.prepare.pipeline import (
 )
 from masscli.data.prepare.progress import ProgressReporter
 from masscli.text.corpus import STDIN_COPY
-from masscli.text.tokenizer import MODEL_FILE, Tokenizer
-from masscli.text.tokenizer_card import TOKENIZER_FILE
+from masscli.text.tokenizer import Tokenizer
+from masscli.text.tokenizer_card import MODEL_FILE, TOKENIZER_FILE
 from masscli.text.vocabulary import Vocabulary
 
 Slice = tuple[int, int, int]

@@ -70,8 +70,8 @@ from masscli.data.storage.manifest import (
 )
 from masscli.text.corpus import STDIN_COPY, FileScan
 from masscli.text.single_line import one_cell
-from masscli.text.tokenizer import MODEL_FILE, Tokenizer
-from masscli.text.tokenizer_card import TOKENIZER_FILE
+from masscli.text.tokenizer import Tokenizer
+from masscli.text.tokenizer_card import MODEL_FILE, TOKENIZER_FILE
 from masscli.text.vocabulary import Vocabulary
 from masscli.version import __version__
 
