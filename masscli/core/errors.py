@@ -60,6 +60,18 @@ def cannot_be_written(
     return MasscliError(f"{place}: cannot be written ({reason})", hint)
 
 
+def cannot_start_processes(option: str, error: OSError, without: str) -> MasscliError:
+    """Return the error that a command cannot start the worker processes of `option`, such as `--workers 2`.
+
+    `without` is the option of the command that needs no such process.
+    """
+    return MasscliError(
+        f"{option}: cannot start processes ({error.strerror or error})",
+        "is /dev/shm full or read-only, or the limit of processes or open files (ulimit) low? "
+        f"{without} needs no such process",
+    )
+
+
 def note_failed_save(error: Exception, second: Exception) -> None:
     """Add to the error that ends a training run that the run could not be saved, because of a second error.
 

@@ -24,7 +24,7 @@ import torch
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from masscli.core.errors import MasscliError
+from masscli.core.errors import MasscliError, cannot_start_processes
 from masscli.core.rng import Purpose, example_generator, make_generator
 from masscli.data.batches.batch import Batch
 from masscli.data.batches.dataset import Collator, Dataset, Example
@@ -251,10 +251,8 @@ def _check_queues(workers: int) -> None:
         for _ in range(workers + 1):
             queues.append(multiprocessing.Queue())
     except OSError as error:
-        raise MasscliError(
-            f"--num-workers {workers}: cannot start processes that prepare batches ({error.strerror})",
-            "is /dev/shm full or read-only, or the limit of open files (ulimit -n) low? "
-            "--num-workers 0 needs no such process",
+        raise cannot_start_processes(
+            f"--num-workers {workers}", error, "--num-workers 0"
         ) from None
     for queue in queues:
         queue.close()

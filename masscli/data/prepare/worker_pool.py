@@ -19,7 +19,7 @@ from multiprocessing.connection import wait
 from types import TracebackType
 from typing import TypeVar
 
-from masscli.core.errors import MasscliError
+from masscli.core.errors import MasscliError, cannot_start_processes
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -29,7 +29,10 @@ TASKS_PER_WORKER = 3
 
 
 class WorkerPool:
-    """Runs tasks in `workers` processes, or in this process if `workers` is 1."""
+    """Runs tasks in `workers` processes, or in this process if `workers` is 1.
+
+    Raises MasscliError if there is no room for the queues between the processes.
+    """
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
@@ -41,7 +44,12 @@ class WorkerPool:
             resource_tracker.ensure_running()
             signal.signal(signal.SIGHUP, before)
             context = multiprocessing.get_context("spawn")
-            self._executor = ProcessPoolExecutor(workers, context, _start_worker)
+            try:
+                self._executor = ProcessPoolExecutor(workers, context, _start_worker)
+            except OSError as error:
+                raise cannot_start_processes(
+                    f"--workers {workers}", error, "--workers 1"
+                ) from None
 
     def map(
         self, function: Callable[[Task], Result], tasks: Iterable[Task]

@@ -110,7 +110,7 @@ def test_no_room_for_queues_between_processes_is_named(
     with pytest.raises(MasscliError) as caught:
         loaded(NumberedBatches(), 2)
     assert caught.value.message == (
-        "--num-workers 2: cannot start processes that prepare batches (No space left on device)"
+        "--num-workers 2: cannot start processes (No space left on device)"
     )
     assert list(islice(loaded(NumberedBatches(), 0), 1)), (
         "without workers, none is needed"
