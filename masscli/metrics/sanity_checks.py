@@ -40,18 +40,24 @@ INVISIBLE = "\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
 FULL_WIDTH = "".join(map(chr, range(0xFF01, 0xFF5F)))
 """The full-width forms of the visible characters of ASCII."""
 LEFT_FROM_PROCESSING = (
-    ("marks of pieces (## or \u0120)", re.compile(r"(?:^|\s)(?:##|\u0120)[^\W_]")),
+    (
+        "marks of pieces (## or \u0120)",
+        ("##", "\u0120"),
+        re.compile(r"(?:^|\s)(?:##|\u0120)[^\W_]"),
+    ),
     (
         "special symbols, such as </s>",
+        ("<", "["),
         re.compile(r"</?s>|<(?:pad|mask)>|\[(?:CLS|SEP|PAD|MASK)\]"),
     ),
     (
         "escapes, such as &apos;",
+        ("&",),
         re.compile(r"&(?:apos|quot|amp|lt|gt|nbsp|#[0-9]+|#x[0-9A-Fa-f]+);"),
     ),
 )
-"""What is left in text by incomplete postprocessing, and hardly ever belongs to it: names and patterns. The
-escapes are those of HTML and of the Moses tokenizer."""
+"""What is left in text by incomplete postprocessing, and hardly ever belongs to it: names, texts of which
+each match has one, and patterns. The escapes are those of HTML and of the Moses tokenizer."""
 SCRIPTS_WITHOUT_SPACES = (
     ("Japanese", re.compile("[\u3040-\u30ff]"), "--tokenize ja-mecab"),
     (
@@ -154,20 +160,22 @@ def check_spelling(
 
     Examples are typographic and straight quotation marks, and zero-width characters.
     """
-    for reference_name, lines in references.items():
+    our_lines = _Lines(hypotheses)
+    for reference_name, reference in references.items():
+        their_lines = _Lines(reference)
         for first, first_letters, second, second_letters in SPELLINGS:
-            ours = _preference(hypotheses, first_letters, second_letters)
-            theirs = _preference(lines, first_letters, second_letters)
+            ours = our_lines.preference(first_letters, second_letters)
+            theirs = their_lines.preference(first_letters, second_letters)
             # The signs differ if one side prefers the first spelling, and the other side the second.
             if ours > 0 > theirs:
                 yield f"{name}: has {first}, but {reference_name} has {second}: they count as different"
             elif theirs > 0 > ours:
                 yield f"{reference_name}: has {first}, but {name} has {second}: they count as different"
-        yield from _check_characters(name, hypotheses, reference_name, lines)
+        yield from _check_characters(name, our_lines, reference_name, their_lines)
 
 
 def _check_characters(
-    name: str, hypotheses: Sequence[str], reference_name: str, references: Sequence[str]
+    name: str, hypotheses: _Lines, reference_name: str, references: _Lines
 ) -> Iterator[str]:
     """Yield warnings if only hypotheses or only references have zero-width characters.
 
@@ -177,23 +185,23 @@ def _check_characters(
     counts = [
         (
             "characters without a width, such as U+200B",
-            _count_lines_with(INVISIBLE, hypotheses),
-            _count_lines_with(INVISIBLE, references),
+            hypotheses.count_with(INVISIBLE),
+            references.count_with(INVISIBLE),
         ),
         (
             "letters in several parts, not composed (Unicode NFC)",
-            _count(hypotheses, _is_not_composed),
-            _count(references, _is_not_composed),
+            hypotheses.count_not_composed(),
+            references.count_not_composed(),
         ),
         (
             "full-width letters, digits or signs, such as U+FF01",
-            _count_lines_with(FULL_WIDTH, hypotheses),
-            _count_lines_with(FULL_WIDTH, references),
+            hypotheses.count_with(FULL_WIDTH),
+            references.count_with(FULL_WIDTH),
         ),
     ]
-    for description, pattern in LEFT_FROM_PROCESSING:
-        ours = _count_matching(pattern, hypotheses)
-        counts.append((description, ours, _count_matching(pattern, references)))
+    for description, texts, pattern in LEFT_FROM_PROCESSING:
+        ours = hypotheses.count_matching(pattern, texts)
+        counts.append((description, ours, references.count_matching(pattern, texts)))
     for description, ours, theirs in counts:
         # If both sides have them, they mostly match, and belong to the text.
         if ours and not theirs:
@@ -278,23 +286,52 @@ def _count(lines: Sequence[str], condition: Callable[[str], bool]) -> int:
     return sum(map(condition, lines))
 
 
-def _count_matching(pattern: re.Pattern[str], lines: Sequence[str]) -> int:
-    """Return the number of lines in which the pattern is found."""
-    # Most files have none, and searching the whole text is much faster than searching each line.
-    if pattern.search("\n".join(lines)) is None:
-        return 0
-    return sum(pattern.search(line) is not None for line in lines)
+class _Lines:
+    """The lines of a file, which are counted if they have what few files have.
 
+    Most files have nothing of it, and asking the whole text is much faster than asking each line.
+    """
 
-def _count_lines_with(characters: str, lines: Sequence[str]) -> int:
-    """Return the number of lines that contain at least one of these characters."""
-    # Most files have none, and searching the whole text is much faster than searching each line.
-    text = "".join(lines)
-    found = [character for character in characters if character in text]
-    if not found:
+    def __init__(self, lines: Sequence[str]) -> None:
+        self._lines = lines
+        self._text = "\n".join(lines)
+        self._characters = set(self._text)
+
+    def count_with(self, characters: str) -> int:
+        """Return the number of lines that contain at least one of these characters."""
+        found = [character for character in characters if character in self._characters]
+        if not found:
+            return 0
+        pattern = re.compile(f"[{re.escape(''.join(found))}]")
+        return sum(1 for line in self._lines if pattern.search(line))
+
+    def count_matching(self, pattern: re.Pattern[str], texts: Sequence[str]) -> int:
+        """Return the number of lines in which the pattern is found; each match has one of these texts."""
+        if not any(text in self._text for text in texts):
+            return 0
+        return sum(pattern.search(line) is not None for line in self._lines)
+
+    def count_not_composed(self) -> int:
+        """Return the number of lines that have decomposed letters (are not in Unicode NFC)."""
+        if unicodedata.is_normalized("NFC", self._text):
+            return 0
+        return sum(not unicodedata.is_normalized("NFC", line) for line in self._lines)
+
+    def preference(self, first: str, second: str) -> int:
+        """Return which of two kinds of letters the lines use: 1 for the first, -1 for the second, else 0.
+
+        A kind is used if the lines that have it are more than the share MOSTLY of a total, the lines with
+        the first kind plus the lines with the second. A line with both counts in both, so that mixed lines
+        give 0.
+        """
+        with_first = self.count_with(first)
+        with_second = self.count_with(second)
+        total = with_first + with_second
+        if with_first > MOSTLY * total:
+            return 1
+        if with_second > MOSTLY * total:
+            return -1
         return 0
-    pattern = re.compile(f"[{re.escape(''.join(found))}]")
-    return sum(1 for line in lines if pattern.search(line))
 
 
 def _looks_tokenized(line: str) -> bool:
@@ -314,27 +351,6 @@ def _has_subword_marks(line: str) -> bool:
 def _has_unknown_piece(line: str) -> bool:
     """Return whether a line contains the text of an unknown piece."""
     return any(piece in line for piece in UNKNOWN_PIECES)
-
-
-def _is_not_composed(line: str) -> bool:
-    """Return whether a line has decomposed letters (is not in Unicode NFC)."""
-    return not unicodedata.is_normalized("NFC", line)
-
-
-def _preference(lines: Sequence[str], first: str, second: str) -> int:
-    """Return which of two kinds of letters the lines use: 1 for the first, -1 for the second, else 0.
-
-    A kind is used if the lines that have it are more than the share MOSTLY of a total, the lines with the
-    first kind plus the lines with the second. A line with both counts in both, so that mixed lines give 0.
-    """
-    with_first = _count_lines_with(first, lines)
-    with_second = _count_lines_with(second, lines)
-    total = with_first + with_second
-    if with_first > MOSTLY * total:
-        return 1
-    if with_second > MOSTLY * total:
-        return -1
-    return 0
 
 
 def _has_no_capitals(lines: Sequence[str]) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import overload
 
 import pytest
 
@@ -53,6 +55,34 @@ def test_nearly_invisible_differences_are_reported(kind: str, swapped: bool) -> 
     assert message in warning
     # What both sides do is no difference.
     assert not list(check_spelling("hyp", hypotheses, {"ref": hypotheses}))
+
+
+class Counted(Sequence[str]):
+    """Lines, and how often they were read."""
+
+    def __init__(self, *lines: str) -> None:
+        self.lines = lines
+        self.times = 0
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[str]: ...
+    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
+        return self.lines[index]
+
+    def __iter__(self) -> Iterator[str]:
+        self.times += 1
+        return iter(self.lines)
+
+
+def test_plain_lines_are_read_once_for_all_checks_of_spelling() -> None:
+    hypotheses, references = Counted("a house", "a dog"), Counted("the house", "a cat")
+    assert not list(check_spelling("hyp", hypotheses, {"ref": references}))
+    assert (hypotheses.times, references.times) == (1, 1)
 
 
 def test_both_spellings_on_one_side_cause_no_warning() -> None:
