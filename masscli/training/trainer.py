@@ -1,11 +1,12 @@
 """The training loop, written once for every objective, in one process or in many.
 
 training/micro_batches.py says what an update learns from, training/gradients.py computes its gradient,
-training/updater.py applies it, and training/checkpoint_writer.py writes checkpoints; this module decides
-when each happens. The gradient of an update depends only on its micro-batches, the weights, the seed and
-the number of the update. A run that was stopped and continued, or distributed over several processes,
-therefore gives the same model. With `--batch-reuse` n, a draw of micro-batches is used in n updates in a
-row; the trainer saves a checkpoint or ends the run only after the last of these.
+training/updater.py applies it, training/progress.py says what is due, and training/checkpoint_writer.py
+writes checkpoints; this module puts them together. The gradient of an update depends only on its
+micro-batches, the weights, the seed and the number of the update. A run that was stopped and continued, or
+distributed over several processes, therefore gives the same model. With `--batch-reuse` n, a draw of
+micro-batches is used in n updates in a row; the trainer saves a checkpoint or ends the run only after the
+last of these.
 
 The trainer yields events and prints nothing. It knows no objective by name.
 """
@@ -19,12 +20,9 @@ from collections.abc import Generator, Iterator
 
 import torch
 
-from masscli.checkpoint.run_state import RunState
 from masscli.core import distributed
 from masscli.core.errors import MasscliError, note_failed_save
-from masscli.core.listing import count_of
 from masscli.data.batches.loader import PreparedBatch
-from masscli.data.batches.sampler import Position
 from masscli.training.checkpoint_writer import CheckpointWriter
 from masscli.training.core_shortage import CoreShortage
 from masscli.training.events import Evaluated, Event, Finished, Stepped, Warned
@@ -33,10 +31,11 @@ from masscli.training.frozen_rows import FrozenRows
 from masscli.training.fsdp import gathered_model
 from masscli.training.gradients import Gradients
 from masscli.training.kept_checkpoints import KeptCheckpoints
-from masscli.training.learning_rate import learning_rate
 from masscli.training.metric_averager import MetricAverager, peak_memory
 from masscli.training.micro_batches import MicroBatches, UpdateBatches
+from masscli.training.objective_metrics import collect_training_metrics
 from masscli.training.plateau import record_validation
+from masscli.training.progress import Progress
 from masscli.training.run_parts import RunParts
 from masscli.training.signals import Interruption, Signals
 from masscli.training.updater import ParameterUpdater
@@ -45,31 +44,6 @@ from masscli.training.validation import (
     Validator,
     lower_is_better,
 )
-
-
-class Progress:
-    """The mutable state of one call of `Trainer.run`: start, epochs, last gradient norm, reason to end."""
-
-    def __init__(self, state: RunState) -> None:
-        self.began = time.monotonic()
-        self.seconds_before = state.seconds
-        self.first_step = state.step + 1
-        self.epochs_before = 0
-        """Number of complete epochs of the first stream before the last draw of micro-batches."""
-        self.epochs_now = 0
-        """Number of complete epochs of the first stream after the last draw of micro-batches."""
-        self.grad_norm = 0.0
-        self.lr = 0.0
-        """Learning rate of the last update."""
-        self.reason = ""
-        """Why the run ends before its last update; empty if it does not."""
-        self.interrupted = 0
-        """Number of the signal that ends the run; 0 if none does."""
-
-    @property
-    def seconds(self) -> float:
-        """Return the seconds that have passed since the call of `Trainer.run`."""
-        return time.monotonic() - self.began
 
 
 class Trainer:
@@ -115,8 +89,7 @@ class Trainer:
         out.
         """
         self._set_training_mode()
-        progress = Progress(self.state)
-        progress.epochs_now = self._complete_epochs()
+        progress = Progress(self.parts)
         averager = MetricAverager(len(self.gradients.terms), self.device)
         # Signals are only recorded until everything is saved; afterwards they act as usual.
         with self.signals:
@@ -202,9 +175,9 @@ class Trainer:
                 return
             # A checkpoint between two uses of a draw could not be continued exactly, so runs end after the
             # last one.
-            if self._between_draws():
+            if progress.is_between_draws():
                 self.gradients.forget()
-                progress.reason = self._reason_to_end(progress)
+                progress.reason = progress.reason_to_end()
                 if progress.reason:
                     return
                 # An objective may change what a draw is prepared for, so this is done only between two
@@ -212,7 +185,7 @@ class Trainer:
                 self._begin_draw()
             yield from self._make_update(batches, progress, averager, shortage)
             # What would be due between two uses of a draw is due after the last one.
-            if self._between_draws():
+            if progress.is_between_draws():
                 yield from self._after_draw(progress)
                 if progress.interrupted:
                     return
@@ -244,14 +217,11 @@ class Trainer:
         # A run that is continued beyond its earlier end needs no validation there.
         self.state.pending_validation = ""
         started = time.monotonic()
-        progress.lr = self._learning_rate()
+        progress.lr = progress.next_learning_rate()
         progress.grad_norm = self.updater.make_update(batches, averager, progress.lr)
         self.state.seconds = progress.seconds_before + progress.seconds
         averager.seconds += time.monotonic() - started
-        # The first update is reported at once, to show that training works and that a batch fits into memory.
-        is_first = self.state.step == progress.first_step
-        is_due = self.state.step % self.recipe.train.log_interval == 0
-        if is_first or is_due:
+        if progress.report_is_due():
             yield self._report(averager, progress)
         # Many updates may pass before the next report, and the earlier a slow run is repeated the better.
         lacks_cores = shortage.warning()
@@ -263,10 +233,12 @@ class Trainer:
 
         If a signal ends the run, it is stored in `progress`.
         """
-        progress.epochs_before = progress.epochs_now
-        progress.epochs_now = self._complete_epochs()
-        self.state.ends_epoch = progress.epochs_now > progress.epochs_before
-        yield from self._validate_or_save_if_due(progress)
+        progress.count_epochs()
+        if self._may_validate() and progress.validation_is_due():
+            yield from self._validate_and_save(on_schedule=True)
+        # A validation saves as well.
+        elif progress.checkpoint_is_due():
+            yield from self.writer.save({})
         save = self._heed_signals(progress)
         if save and not self.writer.has_saved():
             yield from self.writer.save({})
@@ -286,107 +258,12 @@ class Trainer:
             except (MasscliError, OSError) as second:
                 note_failed_save(error, second)
 
-    def _validate_or_save_if_due(self, progress: Progress) -> Iterator[Event]:
-        """Validate and save the model if a validation is due, or else save it if a checkpoint is due."""
-        saving = self.recipe.checkpoint
-        valid = self.recipe.valid
-        validate_interval = valid.validate_interval_updates
-        if validate_interval is None:
-            validate_interval = saving.save_interval_updates
-        validate_epochs = valid.validate_interval or saving.save_interval
-        if self._may_validate() and self._is_due(
-            validate_interval, validate_epochs, progress
-        ):
-            yield from self._validate_and_save(on_schedule=True)
-        # A validation saves as well.
-        elif self._is_due(saving.save_interval_updates, saving.save_interval, progress):
-            yield from self.writer.save({})
-
-    def _reason_to_end(self, progress: Progress) -> str:
-        """Return why the run ends before the next update, or an empty string if it does not.
-
-        The reasons are `--patience`, `--stop-min-lr`, `--max-epoch` and `--stop-time-hours`;
-        `--max-update` is handled elsewhere. All processes return the same.
-        """
-        train = self.recipe.train
-        patience = self.recipe.checkpoint.patience
-        validations = self.state.validations_since_best
-        if patience and validations >= patience:
-            counted = count_of(validations, "validation")
-            return f"no better {self.recipe.checkpoint.best_metric} in {counted}"
-        if self._rate_is_too_low():
-            return f"the learning rate has fallen to {self._learning_rate():g}"
-        # The last update may begin another epoch, since none of the first stream may be left out.
-        if train.max_epoch is not None and progress.epochs_now >= train.max_epoch:
-            return (
-                f"read {next(iter(self.streams))} {count_of(train.max_epoch, 'time')}"
-            )
-        if train.stop_time_hours is not None:
-            # Clocks differ, so the first process decides for all.
-            over = torch.tensor(
-                float(progress.seconds >= train.stop_time_hours * 3600),
-                device=self.device,
-            )
-            if float(distributed.broadcast(over)):
-                return f"{train.stop_time_hours} hours are over"
-        return ""
-
-    def _rate_is_too_low(self) -> bool:
-        """Return whether the learning rate of the next update is at most `--stop-min-lr`.
-
-        This is false within the warm-up, and if the option is not given.
-        """
-        lowest = self.recipe.train.stop_min_lr
-        warmup = self.recipe.optim.warmup_updates or 0
-        # Rates within the warm-up are low as well.
-        return (
-            lowest is not None
-            and self.state.step >= warmup
-            and self._learning_rate() <= lowest
-        )
-
-    def _learning_rate(self) -> float:
-        """Return the learning rate of the next update."""
-        max_update = self.recipe.train.max_update
-        return learning_rate(
-            self.recipe.optim, self.state.step, max_update, self.state.lr_factor
-        )
-
-    def _between_draws(self) -> bool:
-        """Return whether the next update begins a new draw of micro-batches.
-
-        With `--batch-reuse` n this is so before every n-th update, and before every update by default.
-        """
-        return self.state.step % self.recipe.train.batch_reuse == 0
-
     def _may_validate(self) -> bool:
         """Return whether there is validation data and `--validate-after-updates` updates have been made."""
         return (
             bool(self.validator)
             and self.state.step >= self.recipe.valid.validate_after_updates
         )
-
-    def _is_due(self, interval: int, epochs: int | None, progress: Progress) -> bool:
-        """Return whether something is due after this update, by its interval in updates or in epochs.
-
-        It is due every `interval` updates (0: not by updates) and every `epochs` epochs of the first stream
-        (None: not by epochs). This is asked only between two draws of micro-batches.
-        """
-        # If draws are reused, the exact multiple may be inside a draw.
-        if interval and self.state.step % interval < self.recipe.train.batch_reuse:
-            return True
-        return (
-            epochs is not None
-            and progress.epochs_now // epochs > progress.epochs_before // epochs
-        )
-
-    def _complete_epochs(self) -> int:
-        """Return how often the first stream has been read to its end."""
-        first = next(iter(self.streams.values()))
-        position = self.state.positions.get(first.name, Position())
-        # The position is that of the batch after the last one, which may be in the next epoch.
-        _, following = first.sampler.at(position)
-        return following.epoch
 
     def _heed_signals(self, progress: Progress) -> bool:
         """Return whether a signal has asked for a checkpoint; store in `progress` whether one ends the run.
@@ -541,10 +418,12 @@ class Trainer:
         All processes must call this together.
         """
         losses = self.gradients.mean_losses(averager.loss_sums, averager.target_counts)
-        objective_metrics, warnings = self._objective_metrics()
+        objective_metrics, warnings = collect_training_metrics(
+            self.streams.values(), self.device
+        )
         event = Stepped(
             step=self.state.step,
-            epoch=self._complete_epochs(),
+            epoch=progress.complete_epochs(),
             losses=losses,
             lr=progress.lr,
             grad_norm=progress.grad_norm,
@@ -563,33 +442,3 @@ class Trainer:
         averager.reset()
         self.gradients.generation_seconds = 0.0
         return event
-
-    def _objective_metrics(self) -> tuple[dict[str, float], tuple[str, ...]]:
-        """Return the training metrics of all objectives since the last report, and warnings about them.
-
-        Metrics are means over all processes, called `STREAM.METRIC`. All processes must call this together.
-        """
-        all_metrics: dict[str, float] = {}
-        warnings: list[str] = []
-        for stream in self.streams.values():
-            # Every process goes through the same names, because the sum below is collective.
-            names = stream.objective.training_metrics
-            if not names:
-                continue
-            measured = stream.objective.take_training_metrics()
-            sums_and_counts = torch.tensor(
-                [measured[name] for name in names],
-                dtype=torch.float64,
-                device=self.device,
-            )
-            metrics = {}
-            for name, (total, count) in zip(
-                names, distributed.all_reduce_sum(sums_and_counts).tolist(), strict=True
-            ):
-                if count:
-                    metrics[name] = total / count
-            for name, value in metrics.items():
-                all_metrics[f"{stream.name}.{name}"] = value
-            for warning in stream.objective.training_warnings(metrics):
-                warnings.append(f"{stream.name}: {warning}")
-        return all_metrics, tuple(warnings)
