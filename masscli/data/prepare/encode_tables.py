@@ -11,8 +11,8 @@ from pathlib import Path
 
 from masscli.data.formats.bad_rows import BadRows
 from masscli.data.formats.registry import read_records
-from masscli.data.prepare.inputs import LabeledFile
 from masscli.data.prepare.record_encoder import RecordEncoder, table_path
+from masscli.data.prepare.requested_inputs import LabeledFile
 from masscli.data.storage.column_writer import ColumnWriter, FinishedShard
 from masscli.data.storage.columns import RowBlock
 from masscli.data.storage.manifest import (

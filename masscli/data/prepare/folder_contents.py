@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from masscli.core.files import sha256_of
-from masscli.data.prepare.inputs import LabeledFile
+from masscli.data.prepare.requested_inputs import LabeledFile
 from masscli.data.prepare.text_groups import Sides, TextGroup
 from masscli.data.storage.column_writer import WriterState
 from masscli.data.storage.manifest import (

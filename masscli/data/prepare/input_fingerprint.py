@@ -11,7 +11,7 @@ from masscli.core.config import to_dict
 from masscli.core.errors import MasscliError
 from masscli.core.files import sha256_of
 from masscli.data.prepare.config import PreprocessConfig
-from masscli.data.prepare.inputs import RequestedInputs
+from masscli.data.prepare.requested_inputs import RequestedInputs
 from masscli.data.prepare.text_groups import TextGroup
 from masscli.data.storage.manifest import FORMAT
 from masscli.text import bpe_codes

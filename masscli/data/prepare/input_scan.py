@@ -10,8 +10,8 @@ from masscli.core.atomic_files import naming_full_file
 from masscli.core.listing import count_of
 from masscli.data.formats.registry import guess_format, read_as_text
 from masscli.data.prepare.chunks import text_bytes
-from masscli.data.prepare.inputs import STDIN, RequestedInputs
 from masscli.data.prepare.progress import ProgressReporter
+from masscli.data.prepare.requested_inputs import STDIN, RequestedInputs
 from masscli.data.prepare.worker_pool import WorkerPool
 from masscli.text import corpus
 from masscli.text.corpus import FileScan

@@ -40,9 +40,10 @@ from masscli.data.prepare.folder_contents import (
 )
 from masscli.data.prepare.input_fingerprint import input_fingerprint, input_settings
 from masscli.data.prepare.input_scan import copy_stdin, scan_files
-from masscli.data.prepare.inputs import RequestedInputs, find_inputs
+from masscli.data.prepare.inputs import find_inputs
 from masscli.data.prepare.progress import ProgressReporter
 from masscli.data.prepare.publish import is_up_to_date, locked, publish, remove_partial
+from masscli.data.prepare.requested_inputs import RequestedInputs
 from masscli.data.prepare.resume_state import RESUME_FILE, ResumeState
 from masscli.data.prepare.shard_builder import (
     DROPPED_FILE,

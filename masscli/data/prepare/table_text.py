@@ -12,7 +12,7 @@ from masscli.data.formats.conll import CONLLU_FORM, is_conllu
 from masscli.data.formats.record import Record
 from masscli.data.formats.registry import read_records
 from masscli.data.prepare.config import PreprocessConfig
-from masscli.data.prepare.inputs import LabeledFile
+from masscli.data.prepare.requested_inputs import LabeledFile
 from masscli.text.char_offsets import SHARED_TEXT_WORD
 
 UNSPACED = re.compile(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from masscli.core.errors import MasscliError
 from masscli.core.listing import count_of
-from masscli.data.prepare.inputs import RequestedFiles, RequestedInputs
+from masscli.data.prepare.requested_inputs import RequestedFiles, RequestedInputs
 from masscli.text.corpus import FileScan
 
 Sides = tuple[int, ...]

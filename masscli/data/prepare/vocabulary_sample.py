@@ -20,7 +20,7 @@ from masscli.core.errors import MasscliError
 from masscli.core.listing import count_of
 from masscli.data.prepare.chunks import LineRange, cut_chunks, text_bytes
 from masscli.data.prepare.config import PreprocessConfig
-from masscli.data.prepare.inputs import RequestedInputs
+from masscli.data.prepare.requested_inputs import RequestedInputs
 from masscli.data.prepare.table_text import training_lines
 from masscli.data.prepare.text_groups import TextGroup
 from masscli.data.prepare.worker_pool import WorkerPool

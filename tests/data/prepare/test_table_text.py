@@ -9,7 +9,7 @@ import pytest
 
 from masscli.cli.preprocess import run
 from masscli.data.prepare.config import PreprocessConfig
-from masscli.data.prepare.inputs import LabeledFile
+from masscli.data.prepare.requested_inputs import LabeledFile
 from masscli.data.prepare.table_text import training_lines
 from masscli.data.storage.data_folder import DataFolder
 
