@@ -33,7 +33,8 @@ def run(
 ) -> None:
     """Print the converted command on standard output, and remarks on standard error."""
     from masscli.cli.foreign.command_line import parse_foreign
-    from masscli.cli.foreign.conversion import convert, format_command
+    from masscli.cli.foreign.conversion import format_command
+    from masscli.cli.foreign.convert import convert
 
     text = " ".join(command)
     if command == ["-"]:

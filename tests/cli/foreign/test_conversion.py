@@ -11,7 +11,8 @@ import pytest
 
 from masscli.__main__ import run
 from masscli.cli.foreign.command_line import parse_foreign
-from masscli.cli.foreign.conversion import Conversion, convert, format_command
+from masscli.cli.foreign.conversion import Conversion, format_command
+from masscli.cli.foreign.convert import convert
 from masscli.core.errors import MasscliError
 from tests.commands import succeed
 
