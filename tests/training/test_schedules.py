@@ -248,7 +248,7 @@ def test_epochs_that_end_just_before_the_schedule_cause_no_warning(
         return [note for note in build(run)[1] if "--max-epoch" in note]
 
     (said,) = named("long", 1_000_000)
-    updates = int(said.partition("some ")[2].split()[0].replace(",", ""))
+    updates = int(said.partition("about ")[2].split()[0].replace(",", ""))
     assert bool(named("run", round(updates * later))) == is_named
 
 
