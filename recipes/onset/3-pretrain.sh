@@ -11,6 +11,7 @@ for seed in $SEEDS; do
     learn dae 5200 --warmup-updates 500 --objective denoise
     learn hidden 5200 --warmup-updates 500 "${mass[@]}" --mask-share 1
     learn visible10 5200 --warmup-updates 500 "${mass[@]}" --mask-share 0.9
+    learn visible30 5200 --warmup-updates 500 "${mass[@]}" --mask-share 0.7
     # As in the preset `paper`: a tenth of the fragment is visible, and a tenth is replaced by random tokens.
     learn paper 5200 --warmup-updates 500 --objective mass --k 0.5 --mask-share 0.8 --random-share 0.1
     # 30%, 20%, 10% and 0%, a quarter of the updates each; every quarter starts from the weights of the previous one.

@@ -8,7 +8,7 @@ tune() { # NAME OPTION...
 }
 for seed in $SEEDS; do
     tune scratch.0M --encoder-layers 2 --decoder-layers 2 --dim 64 --ffn-dim 256 --heads 4
-    for name in dae hidden visible10 paper dae-first; do
+    for name in dae hidden visible10 visible30 paper dae-first; do
         tune "$name.5M" --init-from "$OUTPUT/pretrained/$name-$seed/checkpoints/step-0001300"
         tune "$name.20M" --init-from "$OUTPUT/pretrained/$name-$seed/checkpoints/step-0005200"
     done
