@@ -96,6 +96,15 @@ def check_text(
     """
     yield from _check_hypotheses(name, hypotheses, references)
     for reference_name, lines in references.items():
+        # A line without a reference is not left out: whatever its hypothesis says is wrong.
+        empty = 0
+        for hypothesis, line in zip(hypotheses, lines, strict=True):
+            empty += bool(hypothesis.strip()) and not line.strip()
+        if empty:
+            yield (
+                f"{reference_name}: {empty} of {len(lines)} references are empty, and count as such, "
+                "but their hypotheses are not"
+            )
         # A file was probably given twice in this case: systems hardly ever reproduce a whole reference.
         if list(hypotheses) == list(lines):
             yield f"{name}: every line is equal to the reference {reference_name}"

@@ -437,6 +437,11 @@ MISTAKES = {
         "hyp: 4 of 4 hypotheses contain unknown pieces (<unk> or \u2047)",
     ),
     "empty": ("", "Ein Hund.", "hyp: 4 of 4 hypotheses are empty"),
+    "empty reference": (
+        "Ein Hund.",
+        "",
+        "ref: 4 of 4 references are empty, and count as such, but their hypotheses are not",
+    ),
     "same": ("Ein Hund.", "Ein Hund.", "hyp: every line is equal to the reference ref"),
     "case": (
         "ein hund.",
