@@ -22,6 +22,7 @@ from tests.training.test_trainer import (
     last_checkpoint,
     same_run,
     train,
+    validated_steps,
 )
 
 pytestmark = pytest.mark.usefixtures("no_sync", "one_thread")
@@ -34,10 +35,6 @@ EPOCHS = (
     "checkpoint.save_interval=1",
     "checkpoint.keep_last=20",
 )
-
-
-def validated(events: Sequence[Event]) -> list[int]:
-    return [event.step for event in events if isinstance(event, Evaluated)]
 
 
 def saved(events: Sequence[Event]) -> list[int]:
@@ -62,7 +59,7 @@ def test_epochs_are_validated_and_saved(toy: Path, tmp_path: Path) -> None:
     ends = epoch_ends(toy, tmp_path / "plan")
     assert len(ends) >= 4
     whole = train(recipe(toy, tmp_path / "whole", *EPOCHS, streams=PAIRS))
-    assert validated(whole) == saved(whole) == sorted({*ends, 20})
+    assert validated_steps(whole) == saved(whole) == sorted({*ends, 20})
     # Stopped at the end of an epoch, before it, and after it.
     parts: list[Event] = []
     for stop in (ends[0], ends[1] - 1, ends[2] + 1, 20):
@@ -75,7 +72,7 @@ def test_epochs_are_validated_and_saved(toy: Path, tmp_path: Path) -> None:
                 streams=PAIRS,
             )
         )
-    assert set(ends) <= set(validated(parts))
+    assert set(ends) <= set(validated_steps(parts))
     assert same_run(tmp_path / "parts", tmp_path / "whole")
     every_second = (
         *EPOCHS,
@@ -83,15 +80,15 @@ def test_epochs_are_validated_and_saved(toy: Path, tmp_path: Path) -> None:
         "valid.validate_interval_updates=0",
     )
     events = train(recipe(toy, tmp_path / "second", *every_second, streams=PAIRS))
-    assert validated(events)[:-1] == [step for step in ends[1::2] if step < 20]
+    assert validated_steps(events)[:-1] == [step for step in ends[1::2] if step < 20]
     assert saved(events) == sorted({*ends, 20})
 
 
 def test_validation_waits_or_is_off(toy: Path, tmp_path: Path) -> None:
     waits = ("valid.validate_interval_updates=2", "valid.validate_after_updates=5")
-    assert validated(train(recipe(toy, tmp_path / "waits", *waits))) == [6, 8, 10]
+    assert validated_steps(train(recipe(toy, tmp_path / "waits", *waits))) == [6, 8, 10]
     events = train(recipe(toy, tmp_path / "off", "valid.disable_validation=true"))
-    assert (validated(events), saved(events)) == ([], [4, 8, 10])
+    assert (validated_steps(events), saved(events)) == ([], [4, 8, 10])
     with pytest.raises(MasscliError) as error:
         build(
             recipe(
@@ -134,7 +131,7 @@ def test_options_that_need_a_validation_are_refused_without_examples(
 
 def test_no_save_saves_nothing(toy: Path, tmp_path: Path) -> None:
     events = train(recipe(toy, tmp_path, "checkpoint.save=false"))
-    assert (validated(events), saved(events), finished(events).step) == (
+    assert (validated_steps(events), saved(events), finished(events).step) == (
         [4, 8, 10],
         [],
         10,

@@ -59,6 +59,10 @@ def steps(events: Sequence[Event]) -> list[Stepped]:
     return [e for e in events if isinstance(e, Stepped)]
 
 
+def validated_steps(events: Sequence[Event]) -> list[int]:
+    return [e.step for e in events if isinstance(e, Evaluated)]
+
+
 def losses(events: Sequence[Event]) -> dict[int, dict[str, float]]:
     return {e.step: dict(e.losses) for e in steps(events)}
 
@@ -258,25 +262,20 @@ def test_an_interrupted_validation_is_repeated_when_the_run_continues(
         reached = in_validation(step, signal.SIGTERM, patch)
         events = train(recipe(toy, tmp_path / "parts", *PLATEAU))
     assert reached == [step]
-    assert (finished(events).step, finished(events).reason) == (
-        step,
-        "stopped by SIGTERM",
-    )
+    assert finished(events).step == step
+    assert finished(events).reason == "stopped by SIGTERM"
     assert isinstance(events[-2], Saved)
     assert events[-2].step == step
-    assert step not in [e.step for e in events if isinstance(e, Evaluated)]
+    assert step not in validated_steps(events)
     assert last_checkpoint(tmp_path / "parts").metrics == {}
     # The command line asks this before it trains.
     continued = recipe(toy, tmp_path / "parts", *PLATEAU)
     assert not TrainingRun(continued, *build(continued)).is_finished
     rest = train(recipe(toy, tmp_path / "parts", *PLATEAU))
-    evaluated = [e.step for e in rest if isinstance(e, Evaluated)]
-    assert evaluated == [due for due in (4, 8, 9) if due >= step]
+    assert validated_steps(rest) == [due for due in (4, 8, 9) if due >= step]
     assert same_run(tmp_path / "parts", tmp_path / "whole")
-    parts, whole = (
-        last_checkpoint(tmp_path / "parts"),
-        last_checkpoint(tmp_path / "whole"),
-    )
+    parts = last_checkpoint(tmp_path / "parts")
+    whole = last_checkpoint(tmp_path / "whole")
     assert parts.metrics == whole.metrics
     assert replace(parts.state, seconds=0) == replace(whole.state, seconds=0)
     assert steps(rest) or step == 9
@@ -302,7 +301,7 @@ def test_a_validation_that_fails_loses_no_update(
         assert last_checkpoint(tmp_path / "parts").state.step == 4
         assert last_checkpoint(tmp_path / "parts").metrics == {}
     rest = train(run)
-    assert [e.step for e in rest if isinstance(e, Evaluated)] == [4, 6]
+    assert validated_steps(rest) == [4, 6]
     assert same_run(tmp_path / "parts", tmp_path / "whole")
 
 
@@ -360,7 +359,7 @@ def test_an_interrupted_last_validation_is_left_out_if_the_run_continues(
         in_validation(9, signal.SIGTERM, patch)
         train(recipe(toy, tmp_path, "train.max_update=9"))
     rest = train(recipe(toy, tmp_path, "train.max_update=10"))
-    assert [e.step for e in rest if isinstance(e, Evaluated)] == [10]
+    assert validated_steps(rest) == [10]
     assert last_checkpoint(tmp_path).state.pending_validation == ""
 
 

@@ -29,6 +29,7 @@ from masscli.data.storage import column_writer
 from masscli.data.storage.data_folder import DataFolder
 from masscli.data.storage.manifest import Manifest
 from masscli.text import compressed, corpus
+from masscli.text.tokenizer import Tokenizer
 from tests.commands import succeed
 
 pytestmark = pytest.mark.usefixtures("no_sync")
@@ -186,70 +187,59 @@ def reason_to_drop(sizes: dict[str, int]) -> tuple[str, str] | None:
     return None
 
 
-@pytest.mark.usefixtures("small_chunks")
-def test_training_drops_are_listed_one_by_one_and_held_out_lines_are_kept(
-    text: Path,
-) -> None:
-    en, de = sentences("en", 200), sentences("de", 200)
-    en[3], de[50], en[70], de[199], en[120] = (
-        "",
-        " \u00a0",
-        "the " * 40,
-        "das",
-        "a " * 12,
-    )
-    for split in ("train", "test"):
-        save(text / f"{split}.en", en)
-        save(text / f"{split}.de", de)
-    folder = preprocessed(config(text, max_len=30, min_len=2, max_ratio=4.0))
-    data = DataFolder.open(folder)
-    tokenizer = data.tokenizer()
-    expected = {}
-    for n, (source, target) in enumerate(zip(en, de, strict=True)):
+def expected_drops(
+    tokenizer: Tokenizer, en: list[str], de: list[str]
+) -> dict[int, tuple[str, str]]:
+    """The reason to drop a pair, and the language of the line at fault, by the number of the pair."""
+    drops = {}
+    for number, (source, target) in enumerate(zip(en, de, strict=True)):
         sizes = {
             "en": len(tokenizer.encode(source, "en")),
             "de": len(tokenizer.encode(target, "de")),
         }
         reason = reason_to_drop(sizes)
         if reason is not None:
-            expected[n] = reason
-    assert {reason for reason, _ in expected.values()} == {
-        "empty",
-        "too long",
-        "too short",
-        "ratio",
-    }
-    rows = [
-        line.split("\t")
-        for line in (folder / "dropped.tsv").read_text(encoding="utf-8").splitlines()
-    ]
-    assert rows[0] == ["group", "line", "reason", "file"]
-    assert rows[1:] == [
-        ["train.en-de", str(n + 1), reason, str(text / f"train.{name}")]
-        for n, (reason, name) in sorted(expected.items())
-    ]
-    kept = [n for n in range(200) if n not in expected]
-    for ids, lines, language in zip(
-        data.aligned_rows("train", ("en", "de")), (en, de), ("en", "de"), strict=True
-    ):
-        expected_ids = [tokenizer.encode(lines[n], language) for n in kept]
-        assert [row.tolist() for row in ids] == expected_ids
+            drops[number] = reason
+    return drops
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_training_drops_are_listed_one_by_one_and_held_out_lines_are_kept(
+    text: Path,
+) -> None:
+    en, de = sentences("en", 200), sentences("de", 200)
+    en[3] = ""
+    de[50] = " \u00a0"
+    en[70] = "the " * 40
+    en[120] = "a " * 12
+    de[199] = "das"
+    for split in ("train", "test"):
+        save(text / f"{split}.en", en)
+        save(text / f"{split}.de", de)
+    folder = preprocessed(config(text, max_len=30, min_len=2, max_ratio=4.0))
+    data = DataFolder.open(folder)
+    tokenizer = data.tokenizer()
+    drops = expected_drops(tokenizer, en, de)
+    reasons = {reason for reason, _ in drops.values()}
+    assert reasons == {"empty", "too long", "too short", "ratio"}
+    rows = ["group\tline\treason\tfile"]
+    for n, (reason, language) in sorted(drops.items()):
+        rows.append(f"train.en-de\t{n + 1}\t{reason}\t{text}/train.{language}")
+    dropped = (folder / "dropped.tsv").read_text(encoding="utf-8")
+    assert dropped.splitlines() == rows
+    kept = [n for n in range(200) if n not in drops]
+    source, target = data.aligned_rows("train", ("en", "de"))
+    english = [tokenizer.encode(en[n], "en") for n in kept]
+    german = [tokenizer.encode(de[n], "de") for n in kept]
+    assert [row.tolist() for row in source] == english
+    assert [row.tolist() for row in target] == german
     train, valid, test = data.manifest.filter_stats
-    assert (train.lines, train.kept, sum(train.dropped.values())) == (
-        200,
-        len(kept),
-        len(expected),
-    )
-    assert (test.lines, test.kept, test.dropped, test.kept_but_suspicious["empty"]) == (
-        200,
-        200,
-        {},
-        2,
-    )
-    assert (
-        len(data.pair("test", "en", "de")[0]) == 200
-        and data.original_lines("test", "en-de", "en") == en
-    )
+    assert (train.lines, train.kept) == (200, len(kept))
+    assert sum(train.dropped.values()) == len(drops)
+    assert (test.lines, test.kept, test.dropped) == (200, 200, {})
+    assert test.kept_but_suspicious["empty"] == 2
+    assert len(data.pair("test", "en", "de")[0]) == 200
+    assert data.original_lines("test", "en-de", "en") == en
     assert (valid.kept, valid.dropped) == (20, {})
 
 
@@ -272,27 +262,26 @@ def test_a_side_that_pairs_share_is_stored_once(text: Path) -> None:
         save(text / f"train.{language}", lines)
     data = DataFolder.open(preprocessed(config(text, langs=("en", "de", "fr"))))
     tokenizer = data.tokenizer()
+    stats = {one.group: one for one in data.manifest.filter_stats}
     assert data.pairs == ("en-de", "en-fr")
-    assert (
-        len(data.monolingual("train", "en")) == 198
-    )  # 5 belongs to no pair, 160 is empty
+    # Line 5 belongs to no pair, and 160 is empty.
+    assert len(data.monolingual("train", "en")) == 198
     for other, lines, gone in (("de", de, {5, 150, 160}), ("fr", fr, {5, 17, 160})):
         source, target = data.aligned_rows("train", ("en", other))
         kept = [n for n in range(200) if n not in gone]
         english = [tokenizer.encode(en[n], "en") for n in kept]
+        foreign = [tokenizer.encode(lines[n], other) for n in kept]
         assert [ids.tolist() for ids in source] == english
-        assert [ids.tolist() for ids in target] == [
-            tokenizer.encode(lines[n], other) for n in kept
-        ]
+        assert [ids.tolist() for ids in target] == foreign
         lengths = data.pair("train", "en", other)[0].lengths()
         assert lengths.tolist() == [len(ids) for ids in english]
-        stats = {one.group: one for one in data.manifest.filter_stats}
         assert stats[f"train.en-{other}"].kept == len(kept)
-    assert [
-        found.column
-        for found in data.manifest.texts
-        if (found.split, found.language) == ("train", "en")
-    ] == ["train.en-de-fr.en"]
+    [english_text] = [
+        entry
+        for entry in data.manifest.texts
+        if (entry.split, entry.language) == ("train", "en")
+    ]
+    assert english_text.column == "train.en-de-fr.en"
 
 
 def test_files_by_pair_share_a_side_only_if_it_is_the_same(text: Path) -> None:

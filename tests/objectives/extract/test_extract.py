@@ -136,31 +136,22 @@ def test_the_least_confident_window_decides_that_there_is_no_answer(
     predictor = opened(0.0)
     table = predictor.read(labeled / "valid.json", "squad")
     outputs, _ = predictor.outputs(table, 1000)
-    view, answers = (
-        predictor.objective.table_dataset(table, labeled=False),
-        predictor.answers(table, outputs),
-    )
-    assert isinstance(view, QuestionWindowDataset) and len(view) > len(table)
+    answers = predictor.answers(table, outputs)
+    windows = predictor.objective.table_dataset(table, labeled=False)
+    assert isinstance(windows, QuestionWindowDataset) and len(windows) > len(table)
+    null_scores = [math.inf] * len(table)
+    for window, output in zip(windows.windows, outputs, strict=True):
+        null_scores[window.question] = min(null_scores[window.question], output[0])
     odds = []
-    for row, answer in enumerate(answers):
-        null = min(
-            output[0]
-            for w, output in zip(view.windows, outputs, strict=True)
-            if w.question == row
-        )
-        best = next(
-            each["score"]
-            for each in answer.details["n_best"]
-            if each["text"] == answer.details["best"]
-        )
-        odds.append(null if head != "linear" else null - best)
+    for null_score, answer in zip(null_scores, answers, strict=True):
+        n_best = answer.details["n_best"]
+        scores = {each["text"]: each["score"] for each in n_best}
+        best_score = scores[answer.details["best"]] if head == "linear" else 0
+        odds.append(null_score - best_score)
         assert answer.details["null_odds"] == pytest.approx(odds[-1])
         assert answer.details["na_prob"] == pytest.approx(1 / (1 + math.exp(-odds[-1])))
-        shares = [each["probability"] for each in answer.details["n_best"]]
-        assert sum(shares) == pytest.approx(1)
-        assert ("" in [each["text"] for each in answer.details["n_best"]]) is (
-            head == "linear"
-        )
+        assert sum(each["probability"] for each in n_best) == pytest.approx(1)
+        assert ("" in scores) is (head == "linear")
     for at in sorted(odds)[::3]:
         told = opened(at).answers(table, outputs)
         assert [bool(answer.text) for answer in told] == [x <= at for x in odds]
