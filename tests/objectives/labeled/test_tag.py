@@ -99,21 +99,25 @@ def conllu(sentences: list[list[str]]) -> list[str]:
     return lines
 
 
+def first_column(text: str) -> list[list[str]]:
+    """The words of each sentence of a table whose sentences are separated by empty lines."""
+    sentences = []
+    for part in text.split("\n\n"):
+        if part:
+            sentences.append([line.split("\t")[0] for line in part.split("\n")])
+    return sentences
+
+
 def test_the_columns_of_conllu_are_known(
     labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Words and labels are FORM and UPOS; a table of these two columns alone gives the same weights."""
-    read = [
-        [line.split("\t")[0] for line in part.split("\n")]
-        for part in (labeled / "train.conll").read_text().split("\n\n")
-        if part
-    ]
-    tags = [
-        [*(f"{w}\t{'NOUN' if w == 'ga' else 'X'}" for w in words), ""] for words in read
-    ]
-    made = {"conllu": conllu(read), "conll": [line for lines in tags for line in lines]}
+    sentences = first_column((labeled / "train.conll").read_text())
+    two_columns = []
+    for words in sentences:
+        two_columns += [f"{w}\t{'NOUN' if w == 'ga' else 'X'}" for w in words] + [""]
     weights = {}
-    for name, lines in made.items():
+    for name, lines in {"conllu": conllu(sentences), "conll": two_columns}.items():
         (tmp_path / name).mkdir()
         path = save(tmp_path / f"x.{name}", lines)
         run(
@@ -125,41 +129,22 @@ def test_the_columns_of_conllu_are_known(
         )
         finetune(tmp_path / name, tmp_path / name / "run", "--task", "tag", *ENCODER)
         weights[name] = Checkpoint.open(tmp_path / name / "run").weights()
-    assert all(
-        torch.equal(tensor, weights["conll"][key])
-        for key, tensor in weights["conllu"].items()
-    )
-    options = (
-        Checkpoint.open(tmp_path / "conllu" / "run")
-        .recipe.stream["tag-conll"]
-        .objective
-    )
-    assert (options.word_column, options.tag_column, options.labels) == (
-        "2",
-        "4",
-        ("NOUN", "X"),
-    )  # type: ignore[attr-defined]
+    for key, tensor in weights["conllu"].items():
+        assert torch.equal(tensor, weights["conll"][key])
+    recipe = Checkpoint.open(tmp_path / "conllu" / "run").recipe
+    options = recipe.stream["tag-conll"].objective
+    assert (options.word_column, options.tag_column) == ("2", "4")  # type: ignore[attr-defined]
+    assert options.labels == ("NOUN", "X")  # type: ignore[attr-defined]
     table = DataFolder.open(tmp_path / "conllu" / "data").table("conll", "train")
-    found = refused(
-        *[
-            *(
-                f"finetune {tmp_path}/conllu/data --task tag --save-dir {tmp_path}/z "
-                "--labels X,Y"
-            ).split(),
-            *ENCODER,
-        ]
-    )
+    command = f"finetune {tmp_path}/conllu/data --task tag --save-dir {tmp_path}/z --labels X,Y"
+    message, _ = refused(*command.split(), *ENCODER)
     row = next(row for row in range(len(table)) if "ga" in table.strings("2", row))
-    assert found[0].startswith(
-        f"{table.location(row)} (word {table.strings('2', row).index('ga') + 1}): label 'NOUN'"
-    )
+    number = table.strings("2", row).index("ga") + 1
+    assert message.startswith(f"{table.location(row)} (word {number}): label 'NOUN'")
     predictions = predict(
         capsys, tmp_path / "conllu" / "run", "--input", tmp_path / "x.conllu"
     )
-    assert [
-        [line.split("\t")[0] for line in part.split("\n")]
-        for part in predictions.split("\n\n")[:-1]
-    ] == read
+    assert first_column(predictions) == sentences
 
 
 def test_ten_columns_without_numbers_are_not_conllu(
