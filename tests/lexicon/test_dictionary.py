@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 import re
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from masscli.__main__ import run as masscli
 from masscli.core.errors import MasscliError
@@ -40,7 +42,7 @@ from masscli.objectives.shared.code_switching import CodeSwitcher
 from masscli.objectives.shared.options import CodeSwitchingOptions
 from masscli.training.setup.build import build
 from tests.cipher import ANCHORS, Cipher
-from tests.commands import succeed
+from tests.commands import refusal, succeed
 from tests.toy import WORDS, make_data, recipe
 from tests.training.test_trainer import train
 
@@ -274,87 +276,87 @@ def test_model_1_is_that_of_its_paper() -> None:
     assert model1([[], [3]], [[], []]) == {}
 
 
-def test_pairs_give_the_dictionary(
-    data: DataFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def written_pairs(path: Path) -> list[tuple[str, str]]:
+    """The pairs of words of a dictionary file, whose third column is a score."""
+    pairs = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        first, second, *_ = line.split("\t")
+        pairs.append((first, second))
+    return pairs
+
+
+def without_scores(
+    dictionary: Iterable[tuple[str, str, float]],
+) -> list[tuple[str, str]]:
+    return [(first, second) for first, second, _ in dictionary]
+
+
+def test_pairs_give_the_dictionary(data: DataFolder) -> None:
     truth = set(zip(WORDS["en"], WORDS["de"], strict=True))
     found = from_pairs.induce(data, ("en", "de"), 2)
-    assert {(a, b) for a, b, _ in found} == truth and all(
-        score > 0.9 for *_, score in found
-    )
-    assert {(b, a) for b, a, _ in from_pairs.induce(data, ("de", "en"), 2)} == {
-        (b, a) for a, b, _ in found
-    }
+    assert set(without_scores(found)) == truth
+    assert all(score > 0.9 for *_, score in found)
+    backward = from_pairs.induce(data, ("de", "en"), 2)
+    assert {(b, a) for a, b in without_scores(backward)} == truth
+    assert 0 < len(from_pairs.induce(data, ("en", "de"), 2, 6)) < len(truth)
+
+
+def test_the_command_writes_the_dictionary_of_pairs(
+    data: DataFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     few = from_pairs.induce(data, ("en", "de"), 2, 6)
-    assert 0 < len(few) < len(truth)
-    assert (
-        masscli(
-            ["dictionary", str(data.folder), "--langs", "en,de", "--min-count", "10000"]
-        )
-        == 2
-    )
-    assert (
-        "no words of en and de were found to mean the same" in capsys.readouterr().err
-    )
-    made = tmp_path / "made.txt"
-    succeed(f"dictionary {data.folder} --langs en,de --limit 6 --output {made}")
-    assert (
-        capsys.readouterr().err
-        == f"{made}: {len(few)} pairs of words, from 6 pairs of 240\n"
-    )
-    assert [
-        tuple(line.split("\t")[:2])
-        for line in made.read_text(encoding="utf-8").splitlines()
-    ] == [(a, b) for a, b, _ in few]
-    unused = ["--max-words", "50", "--dim", "8"]
-    succeed(
-        [
-            "dictionary",
-            str(data.folder),
-            "--langs",
-            "en,de",
-            *unused,
-            "--output",
-            str(made),
-        ]
-    )
+    path = tmp_path / "made.txt"
+    command = f"dictionary {data.folder} --langs en,de --output {path}"
+    succeed(f"{command} --limit 6")
+    summary = f"{path}: {len(few)} pairs of words, from 6 pairs of 240\n"
+    assert capsys.readouterr().err == summary
+    assert written_pairs(path) == without_scores(few)
+    succeed(f"{command} --max-words 50 --dim 8")
     assert capsys.readouterr().err.splitlines()[:-1] == [
         "warning: --max-words has no effect: with pairs all words are considered",
         "warning: --dim has no effect: it is the width of --vectors",
     ]
-    for args, message in (
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
         (
-            [str(data.folder), "--langs", "en,fr", "--from", "pairs"],
-            "has no pairs en-fr in its split train",
+            "en,de --min-count 10000",
+            "no words of en and de were found to mean the same",
         ),
+        ("en,fr --from pairs", "has no pairs en-fr in its split train"),
         (
-            [str(data.folder), "--langs", "en,de", "--vectors", "v"],
+            "en,de --vectors v",
             "error: --vectors: would have no effect: a dictionary from pairs has none",
         ),
+        ("en,de --data x", "error: --data: would have no effect: {} is a data folder"),
+        ("en,de --from model", "error: --from model: {} is a data folder"),
+        ("en,de --from text", "en and de spell 0 words alike, too few to begin with"),
         (
-            [str(data.folder), "--langs", "en,de", "--data", "x"],
-            f"error: --data: would have no effect: {data.folder} is a data folder",
-        ),
-        (
-            [str(data.folder), "--langs", "en,de", "--from", "model"],
-            f"error: --from model: {data.folder} is a data folder",
-        ),
-        (
-            [str(tmp_path), "--langs", "en,de", "--from", "text"],
-            f"error: --from text: {tmp_path} is not a data folder",
-        ),
-        (
-            [str(data.folder), "--langs", "en,de", "--from", "text"],
-            "en and de spell 0 words alike, too few to begin with",
-        ),
-        (
-            f"{data.folder} --langs en,de --from text --min-count 9999".split(),
+            "en,de --from text --min-count 9999",
             "has 0 words of en that occur 9999 times",
         ),
-        ([str(data.folder), "--langs", "en,fr"], "has no language 'fr'"),
-    ):
-        assert masscli(["dictionary", *args]) == 2
-        assert message in capsys.readouterr().err
+        ("en,fr", "has no language 'fr'"),
+    ],
+)
+def test_options_that_a_data_folder_cannot_serve_are_refused(
+    options: str,
+    message: str,
+    data: DataFolder,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command = f"dictionary {data.folder} --langs {options}"
+    lines = refusal(capsys, *command.split())
+    assert message.format(data.folder) in "\n".join(lines)
+
+
+def test_a_folder_without_text_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = f"dictionary {tmp_path} --langs en,de --from text"
+    lines = refusal(capsys, *command.split())
+    assert f"error: --from text: {tmp_path} is not a data folder" in lines[0]
 
 
 def test_an_unreliable_dictionary_causes_a_warning(
@@ -420,88 +422,63 @@ def test_low_agreement_of_the_votes_causes_a_warning(
         assert ("do not trust this" in capsys.readouterr().err) == is_doubted
 
 
+Vectors = dict[str, NDArray[np.float64]]
+
+
+def read_unit_vectors(path: Path, width: int) -> Vectors:
+    """Read a file of --vectors, whose first line says how many words and columns it has; scale to length 1."""
+    head, *rows = path.read_text(encoding="utf-8").splitlines()
+    assert head == f"{len(rows)} {width}"
+    vectors = {}
+    for row in rows:
+        word, *values = row.split(" ")
+        vector = np.array(values, float)
+        vectors[word] = vector / np.linalg.norm(vector)
+    return vectors
+
+
+def nearest_words(first: Vectors, second: Vectors) -> set[tuple[str, str]]:
+    """Each word of the first language with that of the second whose vector has the largest cosine."""
+    words, table = list(second), np.stack(list(second.values()))
+    return {
+        (word, words[int((table @ vector).argmax())]) for word, vector in first.items()
+    }
+
+
 def test_text_alone_gives_the_dictionary_of_a_cipher(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Lines of the two languages differ; words are reordered, and only anchors are spelled alike."""
     cipher = Cipher(90, 30)
     cipher.write(tmp_path, 4000, 10)
-    mono = [
-        arg
-        for language in ("aa", "bb")
-        for arg in ("--mono", f"{language}={tmp_path / f'mono.{language}'}")
-    ]
-    folder, made = tmp_path / "data", tmp_path / "made.txt"
-    succeed(
-        [
-            "preprocess",
-            "--langs",
-            "aa,bb",
-            *mono,
-            "--vocab-size",
-            "540",
-            "--destdir",
-            str(folder),
-        ]
-    )
+    mono = f"--mono aa={tmp_path}/mono.aa --mono bb={tmp_path}/mono.bb"
+    folder, path = tmp_path / "data", tmp_path / "made.txt"
+    succeed(f"preprocess --langs aa,bb {mono} --vocab-size 540 --destdir {folder}")
     capsys.readouterr()
-    vectors = ["--vectors", str(tmp_path / "vec"), "--dim", "48"]
-    succeed([*f"dictionary {folder} --langs aa,bb --output {made}".split(), *vectors])
+    succeed(
+        f"dictionary {folder} --langs aa,bb --output {path} --vectors {tmp_path}/vec --dim 48"
+    )
     share = re.search(
         r"pairs of words, from text; (\d+)% of the common ones are found by both halves of the vote\n$",
         capsys.readouterr().err,
     )
     assert share is not None and int(share[1]) > 75
-    found = {
-        tuple(line.split("\t")[:2])
-        for line in made.read_text(encoding="utf-8").splitlines()
-    }
-    truth = {
-        (a, b)
-        for a, b in zip(cipher.words("aa"), cipher.words("bb"), strict=True)
-        if a not in ANCHORS
-    }
+    found = set(written_pairs(path))
+    truth = set()
+    for first, second in zip(cipher.words("aa"), cipher.words("bb"), strict=True):
+        if first not in ANCHORS:
+            truth.add((first, second))
     assert len(found & truth) > 0.75 * max(len(truth), len(found))
-    spaces = []
-    for language in ("aa", "bb"):
-        head, *rows = (
-            (tmp_path / f"vec.{language}").read_text(encoding="utf-8").splitlines()
-        )
-        assert head == f"{len(rows)} 48"
-        spaces.append(
-            {
-                word: np.array(values, float)
-                for word, *values in (row.split(" ") for row in rows)
-            }
-        )
-    second = {
-        word: vector / np.linalg.norm(vector) for word, vector in spaces[1].items()
-    }
-    near = {
-        (a, max(second, key=lambda b: float(second[b] @ vector)))
-        for a, vector in spaces[0].items()
-    }
-    assert len(near & truth) > 0.6 * len(truth)  # in one space
-    init = [
-        arg
-        for language in ("aa", "bb")
-        for arg in ("--init-vectors", f"{language}={tmp_path / f'vec.{language}'}")
-    ]
-    small = (
-        "--dim 48 --heads 4 --encoder-layers 1 --decoder-layers 1 "
-        "--max-update 1 --num-workers 0"
-    ).split()
+    # The vectors of both languages are in one space.
+    near = nearest_words(
+        read_unit_vectors(tmp_path / "vec.aa", 48),
+        read_unit_vectors(tmp_path / "vec.bb", 48),
+    )
+    assert len(near & truth) > 0.6 * len(truth)
+    vectors = f"--init-vectors aa={tmp_path}/vec.aa --init-vectors bb={tmp_path}/vec.bb"
     succeed(
-        [
-            "pretrain",
-            str(folder),
-            "--objective",
-            "mass",
-            *init,
-            *small,
-            "--save-dir",
-            str(tmp_path / "run"),
-        ]
+        f"pretrain {folder} --objective mass {vectors} --save-dir {tmp_path}/run --dim 48 --heads 4 "
+        "--encoder-layers 1 --decoder-layers 1 --max-update 1 --num-workers 0"
     )
     assert f"{tmp_path / 'vec.bb'}: vectors for " in capsys.readouterr().err
 
