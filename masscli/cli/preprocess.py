@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from masscli.data.prepare.pipeline import Outcome
+    from masscli.data.storage.columns import RaggedColumn
     from masscli.data.storage.data_folder import DataFolder
     from masscli.data.storage.manifest import Manifest, TableEntry
 
@@ -274,27 +275,29 @@ def _example_table(data: DataFolder, unknown_shares: dict[str, float]) -> Table:
             # Every text field has one column of token ids.
             if kinds[field.column] != "ids":
                 continue
-            column = columns[field.name]
-            pieces = int(column.lengths().sum())
-            unknown = 0
-            for row in range(len(column)):
-                unknown += int((column[row] == data.vocab.unk).sum())
             text = field.name.removesuffix(".ids")
-            share = unknown / max(1, pieces)
             # Labels and ids are not text, and are never split into pieces.
             rows = range(min(len(columns[text]), LABEL_ROWS))
+            counted = ("", "")
             if table.is_list(text) or any(
                 is_text(columns[text].text(row)) for row in rows
             ):
+                pieces, share = _count_unknown(columns[field.name], data.vocab.unk)
                 unknown_shares[f"{text} in {entry.path}"] = share
+                counted = (f"{pieces:,}", f"{share:.3%}")
             result.add_row(
-                f"{entry.split}.{entry.name}",
-                f"{entry.rows:,}",
-                text,
-                f"{pieces:,}",
-                f"{share:.3%}",
+                f"{entry.split}.{entry.name}", f"{entry.rows:,}", text, *counted
             )
     return result
+
+
+def _count_unknown(column: RaggedColumn, unknown_id: int) -> tuple[int, float]:
+    """Return the number of pieces in a column of token ids, and the share of unknown ones, from 0 to 1."""
+    pieces = int(column.lengths().sum())
+    unknown = 0
+    for row in range(len(column)):
+        unknown += int((column[row] == unknown_id).sum())
+    return pieces, unknown / max(1, pieces)
 
 
 def _empty_text_warnings(data: DataFolder) -> Iterator[str]:

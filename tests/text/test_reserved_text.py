@@ -156,3 +156,5 @@ def test_unknown_pieces_of_tables_cause_a_warning(
         in stderr
     )
     assert "pieces of label" not in stderr
+    # The letter in the label is unknown, too, but a label is not split into pieces.
+    assert "train.tsv 1 label train.tsv 1 sentence " in stderr
