@@ -132,7 +132,13 @@ class Trainer:
             if self.state.pending_validation:
                 self._heed_signals(progress)
         elif unsaved:
-            yield from self.writer.save({})
+            yield from self._save_without_validation()
+
+    def _save_without_validation(self) -> Iterator[Event]:
+        """Save the run at once, as a signal asks to; a validation is due if no update follows."""
+        if self._may_validate():
+            self.state.pending_validation = "final"
+        yield from self.writer.save({})
 
     def try_update(self) -> tuple[list[PreparedBatch], dict[str, float]]:
         """Compute the gradient of the next update and discard it, without a step of the optimizer.
@@ -241,7 +247,7 @@ class Trainer:
             yield from self.writer.save({})
         save = self._heed_signals(progress)
         if save and not self.writer.has_saved():
-            yield from self.writer.save({})
+            yield from self._save_without_validation()
 
     def _save_before(
         self, error: Exception, together: distributed.FailingTogether

@@ -363,6 +363,26 @@ def test_an_interrupted_last_validation_is_left_out_if_the_run_continues(
     assert last_checkpoint(tmp_path).state.pending_validation == ""
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_in_the_last_update_leaves_the_validation_at_the_end_to_be_made(
+    number: signal.Signals,
+    toy: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = recipe(toy, tmp_path / "parts", "train.max_update=6")
+    whole = recipe(toy, tmp_path / "whole", "train.max_update=6")
+    train(whole)
+    during_update(6, lambda updater: signal.raise_signal(number), monkeypatch)
+    events = train(run)
+    trainer, notes = build(run)
+    if not TrainingRun(run, trainer, notes).is_finished:
+        events += list(trainer.run())
+    assert [e.step for e in events if isinstance(e, Evaluated)] == [4, 6]
+    parts, whole_run = (tmp_path / name for name in ("parts", "whole"))
+    assert last_checkpoint(parts).metrics == last_checkpoint(whole_run).metrics
+
+
 @pytest.mark.parametrize("step", [4, 9])
 def test_sigusr1_saves_within_a_validation_that_then_begins_again(
     step: int, toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
