@@ -33,11 +33,14 @@ from masscli.objectives.electra.options import ElectraOptions
 from masscli.objectives.objective import Objective, ObjectiveContext
 from masscli.objectives.registry import OBJECTIVES, objective_class
 from masscli.objectives.shared.paired_text import add_special_tokens
+from masscli.training.events import Evaluated, Event, Stepped
 from masscli.training.setup.build import build
+from masscli.training.trainer import Trainer
 from tests.commands import succeed
 from tests.objectives.shared.test_segment_pairs import Text, pairs
 from tests.objectives.shared.test_segment_pairs import pairs as segment_pairs
 from tests.toy import recipe
+from tests.training.test_trainer import same_run
 from tests.vocabularies import vocabulary_of_ids
 
 VOCAB = vocabulary_of_ids(60)
@@ -598,48 +601,35 @@ def test_every_objective_trains_validates_and_resumes(
         "train.max_tokens=200",
     ]
 
-    def run(folder: str, *more: str) -> Any:
+    def run(folder: str, last: int) -> tuple[Trainer, list[Event]]:
+        settings = [*changes, f"train.max_update={last}"]
         trainer, _ = build(
-            recipe(
-                toy, tmp_path / folder, *changes, *more, streams=streams(name, options)
-            )
+            recipe(toy, tmp_path / folder, *settings, streams=streams(name, options))
         )
-        events = list(trainer.run())
-        return (
-            trainer,
-            [e for e in events if type(e).__name__ == "Stepped"],
-            [e for e in events if type(e).__name__ == "Evaluated"],
-        )
+        return trainer, list(trainer.run())
 
-    whole, steps, valid = run("whole", "train.max_update=6")
-    assert {key.partition(".")[2] for key in steps[-1].losses} == set(
-        whole.streams["one"].objective.weights
-    )
-    assert all(math.isfinite(v) for s in steps for v in s.losses.values())
-    assert valid and all(math.isfinite(v) for v in valid[-1].metrics.values())
-    terms = whole.streams["one"].objective.weights
-    parts = {f"one.{term}.loss" for term in terms} if len(terms) > 1 else {"ppl"}
-    assert set(valid[-1].metrics) == {"loss", "one.loss"} | parts
-    if (
-        len(terms) > 1
-    ):  # the loss is the weighted sum of those of the terms; there is no perplexity of it
-        total = sum(
-            weight * valid[-1].metrics[f"one.{term}.loss"]
-            for term, weight in terms.items()
-        )
-        assert valid[-1].metrics["loss"] == pytest.approx(total)
-    run("parts", "train.max_update=4")
-    again, _, _ = run("parts", "train.max_update=6")
-    for (n, p), q in zip(
-        whole.model.named_parameters(), again.model.parameters(), strict=True
-    ):
-        assert torch.equal(p, q), n
-    for p, q in zip(
-        whole.streams["one"].objective.parameters(),
-        again.streams["one"].objective.parameters(),
-        strict=True,
-    ):
-        assert torch.equal(p, q)
+    whole, events = run("whole", 6)
+    weights = whole.streams["one"].objective.weights
+    steps = [event for event in events if isinstance(event, Stepped)]
+    assert set(steps[-1].losses) == {f"one.{term}" for term in weights}
+    for step in steps:
+        assert all(map(math.isfinite, step.losses.values()))
+    measured = [event for event in events if isinstance(event, Evaluated)][-1].metrics
+    assert all(map(math.isfinite, measured.values()))
+    if len(weights) == 1:
+        assert set(measured) == {"loss", "one.loss", "ppl"}
+    else:
+        # The loss is the weighted sum of those of the terms, and has no perplexity.
+        losses = {term: measured[f"one.{term}.loss"] for term in weights}
+        total = sum(weight * losses[term] for term, weight in weights.items())
+        assert measured["loss"] == pytest.approx(total)
+        assert len(measured) == 2 + len(weights)
+    run("parts", 4)
+    again, _ = run("parts", 6)
+    assert same_run(tmp_path / "whole", tmp_path / "parts")
+    own_weights = again.streams["one"].objective.state_dict()
+    for key, tensor in whole.streams["one"].objective.state_dict().items():
+        assert torch.equal(tensor, own_weights[key]), key
 
 
 def test_collations_do_not_depend_on_what_else_is_in_the_batch(toy: Path) -> None:
