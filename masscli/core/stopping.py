@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -50,6 +51,26 @@ def kill_children() -> None:
     if "multiprocessing" in sys.modules:
         for child in sys.modules["multiprocessing"].active_children():
             child.kill()
+
+
+def end_with_parent() -> None:
+    """Let this process, which Python's multiprocessing has started, end as soon as its parent has ended.
+
+    A parent that is killed cannot stop its children, and at their exit they would wait until somebody reads
+    what they send. This must be called in the child.
+    """
+    # Most commands do not import it.
+    import multiprocessing
+    from multiprocessing.connection import wait
+
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def monitor() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=monitor, daemon=True).start()
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

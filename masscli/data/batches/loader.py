@@ -26,6 +26,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from masscli.core.errors import MasscliError, cannot_start_processes
 from masscli.core.rng import Purpose, example_generator, make_generator
+from masscli.core.stopping import end_with_parent
 from masscli.data.batches.batch import Batch
 from masscli.data.batches.dataset import Collator, Dataset, Example
 from masscli.data.batches.sampler import BatchSampler, Numbers, Position
@@ -152,7 +153,7 @@ def load(
         num_workers=workers,
         prefetch_factor=4,
         collate_fn=_unchanged,
-        worker_init_fn=_ignore_signals,
+        worker_init_fn=_start_worker,
     )
     return map(_from_bytes, iter(loader))
 
@@ -258,10 +259,11 @@ def _check_queues(workers: int) -> None:
         queue.close()
 
 
-def _ignore_signals(worker: int) -> None:
-    """Make a worker process ignore SIGINT, SIGTERM, SIGHUP and SIGUSR1.
+def _start_worker(worker: int) -> None:
+    """Prepare a worker process: it ignores SIGINT, SIGTERM, SIGHUP and SIGUSR1, and ends with its parent.
 
     The training loop handles these signals, and still needs batches until it has saved a checkpoint.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
+    end_with_parent()

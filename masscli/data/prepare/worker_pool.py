@@ -7,19 +7,17 @@ exit as soon as their parent is gone, even if it was killed.
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import resource_tracker
-from multiprocessing.connection import wait
 from types import TracebackType
 from typing import TypeVar
 
 from masscli.core.errors import MasscliError, cannot_start_processes
+from masscli.core.stopping import end_with_parent
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -95,12 +93,4 @@ def _start_worker() -> None:
     """Prepare a worker process: it ignores SIGINT and SIGHUP, which the parent handles, and exits with it."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    # A parent that is killed cannot stop its workers, so they monitor it themselves.
-    def exit_with_parent() -> None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=exit_with_parent, daemon=True).start()
+    end_with_parent()

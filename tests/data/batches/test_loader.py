@@ -2,6 +2,10 @@
 
 import errno
 import multiprocessing
+import os
+import select
+import subprocess
+import sys
 from collections.abc import Iterator
 from itertools import islice
 from typing import NoReturn
@@ -115,3 +119,37 @@ def test_no_room_for_queues_between_processes_is_named(
     assert list(islice(loaded(NumberedBatches(), 0), 1)), (
         "without workers, none is needed"
     )
+
+
+def prepare_large_batches() -> None:
+    """Print a line when a worker has begun to prepare batches that do not fit into a pipe, and wait."""
+    numbers = np.arange(100_000)
+    endless = (
+        PlannedBatch(draw, 0, "s", 0, numbers, Position()) for draw in range(10**9)
+    )
+    batches = load(
+        {"s": NumberedBatches()}, endless, rank=0, world=1, last_draw=None, workers=1
+    )
+    next(batches)
+    print("begun", flush=True)
+    sys.stdin.read()
+
+
+def test_a_worker_ends_when_its_run_is_killed() -> None:
+    """At its exit it would wait until somebody reads the batches that it has not yet sent."""
+    reading, writing = os.pipe()
+    command = f"from {__name__} import prepare_large_batches as go; go()"
+    with subprocess.Popen(
+        [sys.executable, "-c", command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        pass_fds=[writing],
+    ) as run:
+        os.close(writing)
+        assert run.stdout is not None
+        assert run.stdout.readline() == b"begun\n"
+        run.kill()
+    # The pipe has an end when neither the run nor its worker holds it open.
+    assert select.select([reading], [], [], 30)[0], "the worker is still there"
+    assert os.read(reading, 1) == b""
+    os.close(reading)
