@@ -69,7 +69,8 @@ offline_round offline-joint 31 offline-2.3 offline-2.3 offline-1.3
 for way in "en $target" "$target en"; do
     read -r from to <<< "$way"
     for run in "$OUTPUT"/long-? "$OUTPUT"/offline-?.? "$OUTPUT"/offline-joint; do
-        masscli generate "$run" -s "$from" -t "$to" --beam 5 --input "$text/test.$from" --output "$run/test.$to"
+        [ "$run/test.$to" -nt "$run/log.jsonl" ] ||
+            masscli generate "$run" -s "$from" -t "$to" --beam 5 --input "$text/test.$from" --output "$run/test.$to"
         masscli score "$run/test.$to" --ref "$text/test.$to" --metric multi-bleu,bleu,chrf --lang "$to" --lowercase
     done
 done

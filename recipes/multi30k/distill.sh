@@ -56,7 +56,8 @@ masscli finetune "$OUTPUT/data-3" "${common[@]}" "${forward[@]}" "${go_on[@]}" -
 for model in "$OUTPUT"/round-?.?.average "$run.average" "$third.average"; do
     for set in valid test2016; do
         hyp=$model/$set.$lang
-        masscli generate "$model" "${forward[@]}" --beam 5 --lenpen 1.0 --input "$DATA/multi30k/$set.en" --output "$hyp"
+        [ -e "$hyp" ] ||
+            masscli generate "$model" "${forward[@]}" --beam 5 --lenpen 1.0 --input "$DATA/multi30k/$set.en" --output "$hyp"
         masscli score "$hyp" --ref "$DATA/multi30k/$set.$lang" --metric multi-bleu,bleu,chrf --lang "$lang" --lowercase
     done
 done

@@ -18,7 +18,11 @@ while [ $# -gt 1 ]; do
         -t) to=$2 ;;
         --output | --append)
             mkdir -p "$(dirname "$2")"
-            if [ "$command" = filter ]; then cp "$source" "$2.$from"; cp "$target" "$2.$to"; else echo x > "$2"; fi ;;
+            case $command in
+                filter) cp "$source" "$2.$from"; cp "$target" "$2.$to" ;;
+                average) mkdir -p "$2" ;;
+                *) echo x > "$2" ;;
+            esac ;;
         --save-dir) mkdir -p "$2"; [ -e "$2/log.jsonl" ] || echo x > "$2/log.jsonl" ;;
         --destdir) mkdir -p "$2" ;;
     esac
