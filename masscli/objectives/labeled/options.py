@@ -43,7 +43,7 @@ class TextTaskOptions(SequenceTaskOptions):
     formats: ClassVar[tuple[str, ...]] = ("tsv", "jsonl")
     text_columns: tuple[str, ...] = ()
     """Columns of the text, one or two (default: sentence, text, or a pair such as sentence1,sentence2,
-    whichever the table has)."""
+    whichever the table has, or else its only column of text beside the label)."""
     label_column: str = "label"
     """Column of the label."""
     both_orders: bool = False

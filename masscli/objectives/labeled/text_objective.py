@@ -85,7 +85,9 @@ class TextObjective(PredictiveObjective):
 
         Raises MasscliError if the table does not have them.
         """
-        return fields_of_texts(self.options.text_columns, table)
+        return fields_of_texts(
+            self.options.text_columns, table, self.options.label_column
+        )
 
     @abstractmethod
     def targets(self, table: Table) -> NDArray[Any]:

@@ -68,7 +68,9 @@ def test_a_classifier_predicts_on_the_command_line(
     labels = [[*LABELS.values()][int(row.argmax())] for row in expected]
     (tmp_path / "lines").write_text("a b\nc\n")
     (tmp_path / "t.tsv").write_text("id\tText\tlabel\n7\ta b\tbad\n8\tc\tbad\n")
-    for file, options in (("lines", ["--input-format", "lines"]), ("t.tsv", [])):
+    (tmp_path / "u.tsv").write_text("Label\treview\nbad\ta b\nbad\tc\n")
+    lines = ["--input-format", "lines"]
+    for file, options in (("lines", lines), ("t.tsv", []), ("u.tsv", [])):
         found = predict(capsys, tmp_path / "run", "-i", tmp_path / file, *options)
         assert found.splitlines() == labels
     jsonl = ["--input-format", "lines", "--format", "jsonl"]
@@ -83,11 +85,15 @@ def test_columns_without_a_known_name_are_not_guessed(tmp_path: Path) -> None:
     write_head(tmp_path / "theirs", TEXTS, with_head(3), id2label=LABELS)
     import_folder(tmp_path / "theirs", tmp_path / "run", ("en",), False)
     table, lines = tmp_path / "t.tsv", tmp_path / "lines"
-    table.write_text("review\tlabel\na\tbad\n")
-    assert refused("predict", tmp_path / "run", "-i", table) == (
-        f"{table}: it is unclear which of its columns hold the text (review, label)",
-        "call it sentence, or sentence1 and sentence2 if the model reads pairs",
-    )
+    # The first line of the second file may be text instead of a header.
+    for header in ("review\tid\tlabel", "review"):
+        row = header.replace("review", "a").replace("label", "bad")
+        table.write_text(f"{header}\n{row}\n")
+        columns = header.replace("\t", ", ")
+        assert refused("predict", tmp_path / "run", "-i", table) == (
+            f"{table}: it is unclear which of its columns hold the text ({columns})",
+            "call it sentence, or sentence1 and sentence2 if the model reads pairs",
+        )
     lines.write_text("a\tb\tc\n")
     options = ("-i", lines, "--input-format", "lines")
     assert refused("predict", tmp_path / "run", *options) == (

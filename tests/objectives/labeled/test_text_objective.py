@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,14 @@ import torch
 from masscli.api.model import load
 from masscli.api.task_model import TaskModel
 from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.cli.preprocess import run
 from masscli.data.batches.loader import BatchBuilder
+from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.storage.data_folder import DataFolder
 from masscli.objectives.labeled.classify import Classify
 from masscli.training.setup.build import build
 from tests.commands import predict, refused
-from tests.toy_tasks import ENCODER, TINY, finetune
+from tests.toy_tasks import ENCODER, TINY, finetune, save
 
 pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
 
@@ -204,3 +207,56 @@ def test_padding_changes_no_score(labeled: Path, tmp_path: Path) -> None:
     ]
     for a, b in zip(together, alone, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def preprocessed(labeled: Path, place: Path, name: str, lines: Sequence[str]) -> Path:
+    """A training file in a data folder of `place` with the vocabulary of `labeled`; returns the file."""
+    path = save(place / name, lines)
+    files = {path.suffix[1:]: (str(path),)}
+    spm = labeled / "data"
+    run(PreprocessConfig(spm_model=spm, destdir=place / "data", **files))  # type: ignore[arg-type]
+    return path
+
+
+@pytest.mark.parametrize("task", ["classify", "regress"])
+@pytest.mark.parametrize(
+    ("name", "lines", "label"),
+    [
+        ("x.tsv", ["Grade\tReview", "0\tba", "1\tbo"], "grade"),
+        # A list is no text, and a label no text either, whatever it is called.
+        ("x.jsonl", ['{"cuts": ["a"], "review": "b", "text": 0}', '{"cuts": [], "review": "b", "text": 1}'], "text"),
+    ],
+)  # fmt: skip
+def test_the_only_column_beside_the_label_is_the_text(
+    task: str,
+    name: str,
+    lines: list[str],
+    label: str,
+    labeled: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    preprocessed(labeled, tmp_path, name, lines)
+    options = ["--task", task, "--label-column", label, *ENCODER]
+    finetune(tmp_path, tmp_path / "run", *options, updates=1)
+    told = capsys.readouterr().err.lower()
+    assert f"reads the columns review, {label}\n" in told
+
+
+@pytest.mark.parametrize(
+    ("header", "message", "hint"),
+    [
+        ("label\tid\treview", "it is unclear which columns hold the text", "choose one or two with --text-columns; it has id, review"),
+        ("Label", "has no column of text beside 'label'", "it has Label"),
+    ],
+)  # fmt: skip
+def test_columns_that_leave_a_choice_or_none_are_refused(
+    header: str, message: str, hint: str, labeled: Path, tmp_path: Path
+) -> None:
+    rows = [header.replace("abel", "a"), header.replace("abel", "o")]
+    path = preprocessed(labeled, tmp_path, "x.tsv", [header, *rows])
+    options = ["--task", "classify", "--save-dir", tmp_path / "run", *ENCODER]
+    assert refused("finetune", tmp_path / "data", *options) == (
+        f"{path}: {message}",
+        hint,
+    )
