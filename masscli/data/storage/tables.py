@@ -142,12 +142,16 @@ class Table:
         the field, for the hint.
         """
         names = {name.lower() for name in self.fields}
+        advice = f"choose with {flag}"
+        other_advice = f"choose another with {flag}"
         # A trained model's columns are fixed, so no option can name another one.
+        if self.split == INPUT_SPLIT:
+            advice = "the model was trained on a column of this name"
+            other_advice = "give it in the form that the model was trained on"
+        # Nor can one if no column is a list.
+        if many and not any(map(self.is_list, self.fields)):
+            advice = other_advice = self._list_advice(field, flag)
         if not self.has(field) or field.lower() not in names:
-            if self.split == INPUT_SPLIT:
-                advice = "the model was trained on a column of this name"
-            else:
-                advice = f"choose with {flag}"
             raise MasscliError(
                 f"{self.path}: has no column {field!r}",
                 f"{advice}; it has {', '.join(self.fields)}",
@@ -156,18 +160,35 @@ class Table:
         if not self.has(f"{field}.ids"):
             raise MasscliError(
                 f"{self.path}: {field!r} holds whole numbers, and text is needed",
-                f"choose another with {flag}",
+                other_advice,
             )
         if self.is_list(field) is not many:
-            if self.split == INPUT_SPLIT:
-                advice = "give it in the form that the model was trained on"
-            else:
-                advice = f"choose another with {flag}"
+            message = "is a list in each example, and one string is needed"
             if many:
                 message = "is one string in each example, and a list is needed"
-            else:
-                message = "is a list in each example, and one string is needed"
-            raise MasscliError(f"{self.path}: {field!r} {message}", advice)
+            raise MasscliError(f"{self.path}: {field!r} {message}", other_advice)
+
+    def _list_advice(self, field: str, flag: str) -> str:
+        """Return a hint that says how to make the list `field`, for a table that has no lists at all.
+
+        `flag` is the option by which the user names it. Such a table was read from JSONL, as other formats
+        either have all the lists that a task needs, or are not read by it.
+        """
+        # PIQA has a field for each choice, sol1 and sol2, and Social IQa has answerA, answerB and answerC.
+        alike: dict[str, list[str]] = {}
+        for name in self.fields:
+            if name.isidentifier():
+                alike.setdefault(name[:-1], []).append(name)
+        members = max(alike.values(), key=len, default=[])
+        if len(members) < 2:
+            members = ["FIRST", "SECOND"]
+        listed = ", ".join(f".{name}" for name in members)
+        # Several columns are no name of a column, but a user may have given them.
+        name = field if field.isidentifier() else "list"
+        advice = f"jq -c '.{name} = [{listed}]' joins columns into a list"
+        if self.split == INPUT_SPLIT:
+            return advice
+        return f"{advice} for {flag} {name}"
 
     def text(self, field: str, row: int) -> str:
         """Return the string that a text field or a shared field holds in the example `row`."""

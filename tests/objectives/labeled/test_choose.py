@@ -62,6 +62,39 @@ def test_a_list_field_is_refused_as_text(
     assert found[0] == f"{path}: {message}"
 
 
+@pytest.mark.parametrize(
+    ("fields", "options", "problem", "hint"),
+    [
+        # PIQA, Social IQa and COPA have a field for each choice.
+        ("goal sol1 sol2 label", "choose --context-column goal", "has no column 'choices'",
+         "jq -c '.choices = [.sol1, .sol2]' joins columns into a list for --choices-column choices"),
+        ("context answerA answerB answerC label", "choose", "has no column 'choices'",
+         "jq -c '.choices = [.answerA, .answerB, .answerC]' joins columns into a list for --choices-column choices"),
+        ("premise choice1 choice2 label", "choose --context-column premise --choices-column choice1,choice2",
+         "has no column 'choice1,choice2'",
+         "jq -c '.list = [.choice1, .choice2]' joins columns into a list for --choices-column list"),
+        ("context response", "respond", "'context' is one string in each example, and a list is needed",
+         "jq -c '.context = [.FIRST, .SECOND]' joins columns into a list for --context-column context"),
+    ],
+)  # fmt: skip
+def test_a_table_without_lists_is_told_how_to_make_one(
+    fields: str, options: str, problem: str, hint: str, labeled: Path, tmp_path: Path
+) -> None:
+    row = json.dumps({**dict.fromkeys(fields.split(), "ba"), "label": "0"})
+    path = save(tmp_path / "x.jsonl", [row])
+    run(
+        PreprocessConfig(
+            spm_model=labeled / "data", jsonl=(str(path),), destdir=tmp_path / "data"
+        )
+    )
+    command = f"finetune {tmp_path}/data --save-dir {tmp_path}/run --task {options}"
+    message, advice = refused(*command.split(), *TINY)
+    assert message == f"{path}: {problem}"
+    assert advice is not None
+    # Where a column is missing, those that there are follow.
+    assert advice.split(";")[0] == hint
+
+
 @pytest.mark.parametrize("question", ["question", "Question"])
 def test_the_question_is_read_whatever_the_choices_are_called(
     question: str, labeled: Path, tmp_path: Path
