@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import inspect
 import logging
 import shutil
 import warnings
@@ -56,22 +58,34 @@ class TrainingRun:
         The first process also writes the recipe and the events into the run's folder, and passes the events
         to TensorBoard and the like. If one of these sinks raises an error, the run ends with a checkpoint
         after the current update, and the error is raised in the place of `Finished`. The run also ends with a
-        checkpoint if the caller leaves the iteration.
+        checkpoint if the caller leaves the iteration, or if the program ends before.
         """
         if self.is_finished:
             return
         events = self._recorded_events()
-        for event in events:
-            try:
-                yield event
-            except GeneratorExit:
-                self.trainer.stop("stopped by the program that trains")
-                # These are the events of the checkpoint; the log has them.
-                for _ in events:
-                    pass
-                raise
 
-    def _recorded_events(self) -> Iterator[Event]:
+        def save() -> None:
+            # Another thread that is in the middle of an update cannot be waited for when the program ends.
+            if inspect.getgeneratorstate(events) == inspect.GEN_RUNNING:
+                return
+            self.trainer.stop("stopped by the program that trains")
+            # These are the events of the checkpoint; the log has them.
+            for _ in events:
+                pass
+
+        # If the caller keeps the iterator, Python closes it only when PyTorch can no longer be used.
+        atexit.register(save)
+        try:
+            for event in events:
+                try:
+                    yield event
+                except GeneratorExit:
+                    save()
+                    raise
+        finally:
+            atexit.unregister(save)
+
+    def _recorded_events(self) -> Generator[Event, None, None]:
         """Train, pass the events to the sinks of the run, and yield them, as `events` describes."""
         with ExitStack() as stack:
             recorder = EventRecorder(stack)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +20,7 @@ from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.checkpoint.run_state import RunState
 from masscli.checkpoint.saving import save_new_run
 from masscli.core import memory
+from masscli.core.config import to_dict, to_toml
 from masscli.core.errors import MasscliError
 from masscli.models.config import ModelConfig
 from masscli.training.setup.compose import compose
@@ -136,6 +139,32 @@ def test_a_program_that_fails_while_it_trains_loses_no_update(
                 raise ZeroDivisionError
     assert Checkpoint.open(tmp_path / "run/checkpoints/last").state.step == 4
     assert [event.step for event in masscli.pretrain(recipe)] == [5, 6, 6, 6, 6]
+
+
+KEEPING = """
+import sys
+import masscli
+
+events = masscli.pretrain(masscli.compose_recipe(sys.argv[1]))
+for event in events:
+    if event.step == 4:
+        break
+"""
+"""A program that leaves the loop of events but keeps the iterator until it exits."""
+
+
+def test_a_program_that_exits_with_an_unfinished_iterator_loses_no_update(
+    toy: Path, tmp_path: Path
+) -> None:
+    """Python closes such an iterator only when PyTorch can no longer be used."""
+    options = small_run(toy, tmp_path / "run")
+    options["checkpoint"] = {"save_interval_updates": 100}
+    recipe = masscli.compose_recipe(options, objective="mass")
+    (tmp_path / "a.toml").write_text(to_toml(to_dict(recipe)), encoding="utf-8")
+    command = [sys.executable, "-c", KEEPING, str(tmp_path / "a.toml")]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert Checkpoint.open(tmp_path / "run/checkpoints/last").state.step == 4
 
 
 def test_a_run_whose_folder_is_removed_ends_without_another_error(
