@@ -125,7 +125,7 @@ def test_a_signal_after_the_work_ends_the_process_without_a_traceback() -> None:
 
 
 def test_no_process_keeps_a_command_from_ending() -> None:
-    """Those that prepare batches ignore the SIGTERM with which Python ends them, and are left after a second Ctrl-C."""
+    """One that ignores the SIGTERM with which Python ends it may be left after a second Ctrl-C."""
     code = (
         "import multiprocessing, signal, sys; from masscli.__main__ import main; sys.argv[1:] = ['--version'];"
         "signal.signal(signal.SIGTERM, signal.SIG_IGN);"

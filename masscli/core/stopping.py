@@ -44,8 +44,8 @@ def end_on_signals() -> None:
 def kill_children() -> None:
     """Kill the processes that Python's multiprocessing has started and that are left at the end of a command.
 
-    They are left if a second signal interrupts their end. Those that prepare batches ignore the SIGTERM that
-    Python sends them at exit, and it would wait for them forever.
+    They are left if a second signal interrupts their end. Python sends them SIGTERM at exit, and would wait
+    forever for one that ignores it.
     """
     # Most commands do not import it.
     if "multiprocessing" in sys.modules:

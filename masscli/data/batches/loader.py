@@ -12,8 +12,11 @@ from __future__ import annotations
 
 import io
 import multiprocessing
+import os
 import pickle
 import signal
+import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from multiprocessing.queues import Queue
@@ -262,8 +265,24 @@ def _check_queues(workers: int) -> None:
 def _start_worker(worker: int) -> None:
     """Prepare a worker process: it ignores SIGINT, SIGTERM, SIGHUP and SIGUSR1, and ends with its parent.
 
-    The training loop handles these signals, and still needs batches until it has saved a checkpoint.
+    The training loop handles these signals, and still needs batches until it has saved a checkpoint. Only a
+    SIGTERM from the parent ends the worker: Python sends it at exit, and waits until the worker has ended.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
+    # macOS does not say who has sent a signal.
+    if sys.platform != "darwin":
+        # A signal can be waited for if it is blocked and not ignored.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        threading.Thread(target=_end_when_parent_asks, daemon=True).start()
     end_with_parent()
+
+
+def _end_when_parent_asks() -> None:
+    """Wait until the parent sends SIGTERM, and end this process; SIGTERM must be blocked."""
+    assert sys.platform != "darwin"
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    # PyTorch reports a worker that ends with another code.
+    os._exit(0)

@@ -121,7 +121,7 @@ def test_no_room_for_queues_between_processes_is_named(
     )
 
 
-def prepare_large_batches() -> None:
+def prepare_large_batches() -> Iterator[PreparedBatch]:
     """Print a line when a worker has begun to prepare batches that do not fit into a pipe, and wait."""
     numbers = np.arange(100_000)
     endless = (
@@ -133,6 +133,7 @@ def prepare_large_batches() -> None:
     next(batches)
     print("begun", flush=True)
     sys.stdin.read()
+    return batches
 
 
 def test_a_worker_ends_when_its_run_is_killed() -> None:
@@ -153,3 +154,16 @@ def test_a_worker_ends_when_its_run_is_killed() -> None:
     assert select.select([reading], [], [], 30)[0], "the worker is still there"
     assert os.read(reading, 1) == b""
     os.close(reading)
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="does not say who sends a signal")
+def test_a_program_that_keeps_unread_batches_can_exit() -> None:
+    """Python ends its children by SIGTERM, which workers ignore if others send it, and waits for them."""
+    command = f"from {__name__} import prepare_large_batches as go; kept = go()"
+    result = subprocess.run(
+        [sys.executable, "-c", command],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=60,
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (0, b"begun\n", b"")
