@@ -6,6 +6,7 @@ A server imports masscli and PyTorch once, and forks a process for each command 
 
 from __future__ import annotations
 
+import multiprocessing
 import shlex
 import subprocess
 import sys
@@ -44,4 +45,7 @@ class Preloaded:
 
     def stop(self) -> None:
         """End the server, and whatever still runs in it."""
+        # The worker processes of a test that failed would keep the server's standard input open.
+        for worker in multiprocessing.active_children():
+            worker.kill()
         self._server.communicate()

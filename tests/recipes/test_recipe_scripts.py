@@ -120,7 +120,7 @@ def student_steps(models: int) -> str:
         ("summarization", "tiny", "preprocess pretrain finetune " + "generate score " * 18 + "report"),
         ("dialogue", "tiny", "preprocess pretrain finetune report"),
         ("objectives", "tiny", "preprocess pretrain report"),
-        ("onset", "tiny", "preprocess pretrain finetune " + ("generate score " * 13 + "report ") * 2),
+        ("onset", "tiny", "preprocess pretrain finetune " + ("generate score " * 15 + "report ") * 2),
         ("student", "tiny", student_steps(models=5)),
         ("student", "gpu", student_steps(models=8)),
     ],
@@ -518,7 +518,7 @@ def test_methods_of_the_onset_recipe_differ_in_the_visible_share(
     pretrain, tuned = of_command(calls, "pretrain"), of_command(calls, "finetune")
     runs = by_folder(pretrain)
     assert {value(call, "--seed") for call in pretrain} == {"1", "2"}
-    assert len(runs) == 2 * 9 and len(tuned) == 2 * 13
+    assert len(runs) == 2 * 10 and len(tuned) == 2 * 15
     shares = {
         name: value(call, "--mask-share")
         for name, call in runs.items()
@@ -527,6 +527,7 @@ def test_methods_of_the_onset_recipe_differ_in_the_visible_share(
     assert shares == {
         "dae-2": "",
         "hidden-2": "1",
+        "visible30-2": "0.7",
         "visible10-2": "0.9",
         "paper-2": "0.8",
         "falling30-2": "0.7",

@@ -291,11 +291,12 @@ def test_workers_change_nothing(toy: Path) -> None:
 def test_workers_survive_signals_that_are_meant_for_the_loop(toy: Path) -> None:
     """A terminal sends Ctrl-C, a scheduler SIGTERM, to the workers too."""
     samplers, batch_builders = streams(toy)
+    before = set(multiprocessing.active_children())
     made = load(
         batch_builders, iter(jobs(samplers)), rank=0, world=1, last_draw=9, workers=1
     )
     first = next(made)
-    [worker] = multiprocessing.active_children()
+    [worker] = set(multiprocessing.active_children()) - before
     assert worker.pid is not None
     # They come from another process than the loop, which may end its workers.
     for number in (signal.SIGINT, signal.SIGTERM):
