@@ -5,13 +5,16 @@ and invisible characters. Mostly both are then equal, and the characters of ever
 once. Otherwise (accents were removed, quotes were made straight, the vocabulary lacks characters) the
 two are aligned by their longest common substrings (Ratcliff and Obershelp, as in `difflib`). The text
 between two equal stretches is aligned letter by letter if it is equally long on both sides, and
-otherwise as a whole. Characters that no piece has belong to the letter before them.
+otherwise as a whole. Characters that no piece has belong to the letter before them. Of a long word with few
+different letters, such as a run of punctuation, only the equal beginning and end are aligned, and the rest as
+a whole: its longest common substrings would take minutes (see MAX_EQUAL_PAIRS).
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 from itertools import accumulate, pairwise
@@ -29,6 +32,9 @@ _IGNORED = (SENTENCEPIECE_SPACE, "\ufffd")
 _IGNORED_CATEGORIES = ("Cc", "Cf", "Zs", "Zl", "Zp")
 _UNKNOWN = "\0"
 """Takes the place of the text of an unknown piece. No text has this character, so it matches nothing."""
+MAX_EQUAL_PAIRS = 100_000
+"""The most pairs of equal letters, one of a word and one of its pieces, with which longest common substrings
+are searched, since each search visits all pairs. About 1,000 letters of English have so many."""
 
 
 class Letter(NamedTuple):
@@ -149,11 +155,9 @@ def _align(word: Sequence[Letter], letters: Sequence[str]) -> list[Span | None]:
     if _UNKNOWN not in letters:
         word_letters = list(map(_same_punctuation, word_letters))
         letters = list(map(_same_punctuation, letters))
-    # Without autojunk frequent letters count too, which difflib would ignore in long texts.
-    matcher = SequenceMatcher(None, word_letters, letters, autojunk=False)
     spans: list[Span | None] = []
     # Opcodes cover both sides from left to right, so every letter gets its span in order.
-    for operation, start, stop, first, last in matcher.get_opcodes():
+    for operation, start, stop, first, last in _opcodes(word_letters, letters):
         stretch = word[start:stop]
         if operation == "delete":
             # No piece has these letters: they belong to the letter before.
@@ -169,6 +173,30 @@ def _align(word: Sequence[Letter], letters: Sequence[str]) -> list[Span | None]:
             # Letters that the word does not have, such as those of an inserted mark.
             spans += [None] * (last - first)
     return spans
+
+
+def _opcodes(
+    word: Sequence[str], letters: Sequence[str]
+) -> Sequence[tuple[str, int, int, int, int]]:
+    """Return how the letters of a word become those of its pieces, as `SequenceMatcher.get_opcodes` does."""
+    counts = Counter(letters)
+    if sum(counts[letter] for letter in word) <= MAX_EQUAL_PAIRS:
+        # Without autojunk frequent letters count too, which difflib would ignore in long texts.
+        return SequenceMatcher(None, word, letters, autojunk=False).get_opcodes()
+    shorter = min(len(word), len(letters))
+    begin = 0
+    while begin < shorter and word[begin] == letters[begin]:
+        begin += 1
+    rest = 0
+    while rest < shorter - begin and word[-1 - rest] == letters[-1 - rest]:
+        rest += 1
+    stop, last = len(word) - rest, len(letters) - rest
+    middle = "delete" if last == begin < stop else "replace"
+    return [
+        ("equal", 0, begin, 0, begin),
+        (middle, begin, stop, begin, last),
+        ("equal", stop, len(word), last, len(letters)),
+    ]
 
 
 def _same_punctuation(letter: str) -> str:

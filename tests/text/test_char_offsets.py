@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,11 @@ import pytest
 
 from masscli.data.prepare.record_encoder import load_table
 from masscli.objectives.extract.question_windows import answer_token_span
-from masscli.text.char_offsets import SHARED_TEXT_WORD, encode_with_offsets
+from masscli.text.char_offsets import (
+    SHARED_TEXT_WORD,
+    char_offsets,
+    encode_with_offsets,
+)
 from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.tokenizer import Tokenizer
 
@@ -185,6 +190,33 @@ def test_removed_accents_do_not_widen_spans(
     """An uncased WordPiece reads accents, invisible characters, and words that are unknown or too long."""
     _, begins, ends = encode_with_offsets(wordpieces, text, "en")
     assert [text[a:b] for a, b in zip(begins, ends, strict=True)] == places
+
+
+def test_a_long_word_of_few_letters_takes_no_minutes() -> None:
+    """Where the pieces lack letters, the beginning and the end are still exact."""
+    word = "http" + "-a" * 2000 + "end"
+    pieces = ["http", *"-" * 1999, "\0", "end"]
+    started = time.process_time()
+    offsets = char_offsets(word, pieces)
+    assert time.process_time() - started < 5
+    assert offsets[:2] == [(0, 4), (4, 5)]
+    assert offsets[-1] == (4004, 4007)
+    assert offsets[2:-1] == [(5, 4004)] * 1999
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_long_run_of_marks_that_were_replaced_is_aligned(more: int) -> None:
+    """Also if the last pieces are missing; then the last one stands for the rest."""
+    offsets = char_offsets("-" * (1000 + more), ["."] * 1000)
+    assert offsets[:-1] == [(at, at + 1) for at in range(999)]
+    assert offsets[-1] == (999, 1000 + more)
+
+
+def test_many_different_letters_are_aligned_in_a_long_word() -> None:
+    """As in a paragraph of Chinese, whose pieces lack one letter."""
+    word = "".join(chr(0x4E00 + number) for number in range(3000))
+    pieces = [*word[:1000], "\0", *word[1001:2000], "\0", *word[2001:]]
+    assert char_offsets(word, pieces) == [(at, at + 1) for at in range(3000)]
 
 
 def test_quotes_that_moses_replaces_or_swaps_are_aligned(tmp_path: Path) -> None:
