@@ -34,6 +34,13 @@ def trained(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+def pretrained(toy: Path, place: Path) -> Path:
+    """Make one update of MASS in the folder `place`, and return the folder."""
+    command = f"pretrain {toy} --objective mass --max-update 1 --save-dir {place}"
+    succeed([*command.split(), *SMALL])
+    return place
+
+
 def error_and_hint(capsys: pytest.CaptureFixture[str], *args: str) -> list[str]:
     """The error and the hint of a command that has to be refused, without warnings."""
     lines = refusal(capsys, *args)
@@ -170,20 +177,7 @@ def test_a_search_with_one_flag_too_many_runs(
 def test_different_models_are_not_averaged(
     trained: Path, toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    other = tmp_path / "mass"
-    succeed(
-        [
-            "pretrain",
-            str(toy),
-            "--objective",
-            "mass",
-            *SMALL,
-            "--max-update",
-            "1",
-            "--save-dir",
-            str(other),
-        ]
-    )
+    other = pretrained(toy, tmp_path / "mass")
     first, hint = error_and_hint(
         capsys, "average", str(trained), str(other), "-o", str(tmp_path / "mean")
     )
@@ -265,20 +259,7 @@ def test_flags_that_contradict_a_recipe_are_refused(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    begun = tmp_path / "mass"
-    succeed(
-        [
-            "pretrain",
-            str(toy),
-            "--objective",
-            "mass",
-            *SMALL,
-            "--max-update",
-            "1",
-            "--save-dir",
-            str(begun),
-        ]
-    )
+    begun = pretrained(toy, tmp_path / "mass")
     args = f"pretrain --config {begun}/recipe.toml --save-dir {tmp_path}/other".split()
     assert error_and_hint(capsys, *args, *flags)[0] == f"error: {line}"
     succeed(
